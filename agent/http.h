@@ -1,0 +1,45 @@
+/* The HTTP API and the health port (CivetWeb 1.15), each a server with threads of its own, so
+ * that slow clients of the one cannot starve the other. Routes, answers and errors are those of
+ * DESIGN "HTTP"; every limit of a request is named here.
+ *
+ * CivetWeb's traps, avoided: 100 KiB stacks (no large locals, JSON checked for depth before it
+ * is parsed), its own path matching (paths are compared here, exactly), no document root, a
+ * deadline for the whole body, Transfer-Encoding and doubtful lengths refused, no forms, no
+ * WebSockets, no TLS (a front proxy's job: with OpenSSL 3 it crashes). */
+#ifndef ISOLDE_AGENT_HTTP_H
+#define ISOLDE_AGENT_HTTP_H
+
+#include "agent/config.h"
+#include "agent/health.h"
+#include "agent/metrics.h"
+#include "agent/model_slot.h"
+#include "common/status.h"
+
+enum {
+	HTTP_BODY_MAX = 65536, /* bytes */
+	HTTP_BODY_DEADLINE_MS = 2000,
+	HTTP_REQUEST_TIMEOUT_MS = 3000, /* between two bytes of a request's head */
+	HTTP_PREDICT_MAX = 1000,        /* readings of one /predict */
+	HTTP_QUERY_MAX = 1024,          /* bytes of a query string */
+	HTTP_HEALTH_THREADS = 2,
+};
+
+struct http;
+
+struct http_options {
+	const struct http_config *config;
+	const struct health_config *health_config;
+	const char *store_path;
+	const char *model_path;
+	struct model_slot *slot;
+	struct metrics *metrics;
+	struct health *health;
+};
+
+/* Both servers listen when it returns; STATUS_CANT_CREATE names the address that is taken. All
+ * options are borrowed. */
+enum status http_start(
+	const struct http_options *options, struct http **out, struct why *why) MUST_USE;
+void http_stop(struct http *http); /* returns when no handler runs; NULL is fine */
+
+#endif

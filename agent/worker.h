@@ -1,0 +1,32 @@
+/* The one thread that turns queued messages into verdicts. */
+#ifndef ISOLDE_AGENT_WORKER_H
+#define ISOLDE_AGENT_WORKER_H
+
+#include "agent/health.h"
+#include "agent/model_slot.h"
+#include "agent/pipeline.h"
+#include "agent/queue.h"
+#include "common/status.h"
+
+struct worker;
+
+struct worker_options {
+	struct queue *queue;
+	struct pipeline *pipeline;
+	struct model_slot *slot;
+	struct mqtt *mqtt;
+	struct health *health;
+	size_t batch; /* messages of one commit, at most */
+	/* A request topic's prefix, and what answers; on the worker's thread. */
+	const char *request_prefix;
+	void (*on_request)(void *context, const char *verb, const struct message *message);
+	void *context;
+};
+
+/* Everything is borrowed until worker_join. */
+enum status worker_start(
+	const struct worker_options *options, struct worker **out, struct why *why) MUST_USE;
+/* After queue_close: waits until the queue is empty and the last batch committed. NULL is fine. */
+void worker_join(struct worker *worker);
+
+#endif

@@ -1,0 +1,46 @@
+/* What turns a reading into a score. One kind so far: the plain forest. `score > threshold`
+ * means anomaly for every kind. Immutable; any thread. */
+#ifndef ISOLDE_COMMON_DETECTOR_H
+#define ISOLDE_COMMON_DETECTOR_H
+
+#include "common/forest.h"
+#include "common/schema.h"
+#include "common/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+enum detector_kind { DETECTOR_FOREST };
+
+/* What the training data say of one feature. */
+struct feature_stats {
+	double mean, sd;  /* the scaler; sd with 1/n */
+	double median;    /* its healthy stand-in in explanations */
+	double low, high; /* the 0.01 and 0.99 quantiles: its normal range */
+};
+
+struct detector {
+	enum detector_kind kind;
+	size_t features;
+	struct forest *forest;                    /* owned */
+	struct feature_stats stats[FEATURES_MAX]; /* [features] */
+};
+
+const char *detector_name(enum detector_kind kind);
+bool detector_parse(const char *name, enum detector_kind *out);
+
+/* Score of x[features]; larger is stranger. NaN if a value is missing and the kind has no rule
+ * for that (the forest has none). Allocates nothing. */
+double detector_score(const struct detector *detector, const double *x);
+
+/* How much each feature adds: score minus the score with that feature at its healthy median,
+ * never below 0; out[features]. `score` is detector_score(x), not NaN. Costs one scoring a
+ * feature. */
+void detector_explain(const struct detector *detector, const double *x, double score, double *out);
+
+/* The feature that adds most; the one farthest from its mean in sd when none adds anything. */
+size_t detector_first(const struct detector *detector, const double *x, const double *contribution);
+
+/* Frees what it owns; accepts a zeroed one. */
+void detector_finish(struct detector *detector);
+
+#endif

@@ -1,0 +1,48 @@
+/* A model file in memory: what to measure, how to score it, when to worry, and where it comes
+ * from. Immutable once loaded; any thread may read it. The file is one JSON object, described
+ * in README.md "The model file". */
+#ifndef ISOLDE_COMMON_MODEL_H
+#define ISOLDE_COMMON_MODEL_H
+
+#include "common/detector.h"
+#include "common/digest.h"
+#include "common/schema.h"
+#include "common/status.h"
+#include <stdint.h>
+
+enum {
+	MODEL_FILE_MAX = 64 * 1024 * 1024, /* bytes */
+	MODEL_QUANTILES_MAX = 1024,
+	MODEL_ID_SIZE = 17,
+	MODEL_TEXT_MAX = 64,
+};
+
+struct model {
+	char id[MODEL_ID_SIZE]; /* first 16 hex digits of the file's SHA-256; set by load and save
+				 */
+	char digest[DIGEST_TEXT_SIZE]; /* all of it */
+	struct schema schema;
+	struct detector detector;
+	double threshold; /* of detector_score; a larger score is an anomaly */
+	double quantile;  /* the share of training scores at or below the threshold, as asked */
+	size_t quantiles; /* score_quantile[i] is the i / (quantiles - 1) quantile of the training
+			     scores */
+	double score_quantile[MODEL_QUANTILES_MAX];
+	/* provenance */
+	uint64_t rows; /* trained on */
+	uint64_t seed;
+	int64_t trained_ms;
+	char program[MODEL_TEXT_MAX + 1];   /* "isolde-trainer 0.1.0" */
+	char data_digest[DIGEST_TEXT_SIZE]; /* SHA-256 of the training file */
+};
+
+/* Every index and number in the file is checked here, so scoring need not. *out is the
+ * caller's. Errors name the file and the place in it. */
+enum status model_load(const char *path, struct model **out, struct why *why) MUST_USE;
+
+/* Written beside, fsynced and renamed. Fills id and digest. */
+enum status model_save(struct model *model, const char *path, struct why *why) MUST_USE;
+
+void model_destroy(struct model *model); /* NULL is fine */
+
+#endif

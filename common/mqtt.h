@@ -1,0 +1,89 @@
+/* One connection to the broker that keeps itself up (Eclipse Paho MQTTAsync, MQTT 3.1.1).
+ *
+ * `on_message` runs on Paho's receive thread with Paho's process-wide lock held: it must return
+ * at once and may not call back into this module. The other functions may be called from any
+ * other thread and never wait, but mqtt_stop. The connection is made again for ever, with
+ * back-off from 1 to 30 s, and the subscription with it. Connection up and down is logged here. */
+#ifndef ISOLDE_COMMON_MQTT_H
+#define ISOLDE_COMMON_MQTT_H
+
+#include "common/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mqtt;
+
+/* A received message. Pointers die when the handler returns. */
+struct mqtt_message {
+	const char *topic;
+	size_t topic_len;
+	const void *payload;
+	size_t len;
+	int qos;
+	bool retained;
+	int id; /* packet id, 0 at QoS 0: what mqtt_acknowledge will want */
+};
+typedef void mqtt_on_message(void *context, const struct mqtt_message *message);
+
+/* A publish came to its end: acknowledged by the broker (QoS 0: written), or failed and the
+ * caller's to repeat. On a Paho thread, like on_message. */
+typedef void mqtt_on_published(void *context, uint64_t token, bool delivered);
+
+enum { MQTT_FILTERS_MAX = 4 };
+struct mqtt_options {
+	const char *url; /* mqtt://host[:1883] or mqtts://host[:8883] */
+	const char *client_id;
+	const char *username; /* NULL or "": none */
+	const char *password;
+	const char *ca_file;   /* mqtts: NULL or "" means the system's certificates */
+	const char *cert_file; /* client certificate, NULL or "": none */
+	const char *key_file;
+	int keepalive_s;
+	bool clean_session;
+	const char *const *filters; /* [filter_count] subscribed at QoS 1 on every connect */
+	size_t filter_count;        /* at most MQTT_FILTERS_MAX; 0: publisher only */
+	const char *will_topic;     /* retained, QoS 1; NULL: no last will */
+	const char *will_payload;
+	const char *birth_payload;   /* published on will_topic on every connect; NULL: nothing */
+	const char *goodbye_payload; /* published on will_topic by mqtt_stop; "" clears it; NULL:
+					nothing */
+	mqtt_on_message *on_message; /* NULL: publisher only */
+	mqtt_on_published *on_published; /* NULL: nobody wants to know */
+	void *context;
+};
+
+/* Copies the options. Nothing is sent before mqtt_start. STATUS_BAD_CONFIG for a bad url. */
+enum status mqtt_create(
+	const struct mqtt_options *options, struct mqtt **out, struct why *why) MUST_USE;
+/* Begins to connect and returns. */
+enum status mqtt_start(struct mqtt *mqtt, struct why *why) MUST_USE;
+
+/* STATUS_UNAVAILABLE while the broker is away, STATUS_FULL when MQTT_UNSENT_MAX publishes wait
+ * for their end; both mean that nothing was taken. `token` comes back in on_published. */
+enum { MQTT_UNSENT_MAX = 20000 };
+enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *payload, size_t len,
+	int qos, bool retain, uint64_t token) MUST_USE;
+
+/* Acknowledges a batch of received QoS-1 messages by their packet ids. Paho acknowledges by
+ * itself when on_message returns, so today there is nothing left to send: this is the one place
+ * where acknowledging after the commit will go. */
+void mqtt_acknowledge(struct mqtt *mqtt, const int *ids, size_t n);
+
+bool mqtt_connected(const struct mqtt *mqtt);
+bool mqtt_subscribed(const struct mqtt *mqtt);   /* the broker granted every filter */
+uint64_t mqtt_connects(const struct mqtt *mqtt); /* times the connection came up */
+size_t mqtt_unsent(const struct mqtt *mqtt);     /* publishes not yet at their end */
+/* The last trouble in a sentence, "" if there was none. */
+void mqtt_trouble(const struct mqtt *mqtt, char *out, size_t size);
+
+/* Says goodbye, waits up to timeout_ms for what is unsent, disconnects. After it returns no
+ * callback runs. */
+void mqtt_stop(struct mqtt *mqtt, int timeout_ms);
+void mqtt_destroy(struct mqtt *mqtt); /* NULL is fine; stops at once if still running */
+
+/* host and port of an mqtt:// or mqtts:// url; refuses a password inside, a path, a bad port. */
+enum status mqtt_parse_url(const char *url, bool *tls, char *host, size_t host_size, int *port,
+	struct why *why) MUST_USE;
+
+#endif

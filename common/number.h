@@ -1,0 +1,21 @@
+/* Doubles as text. The C locale is assumed: no program of ours calls setlocale. */
+#ifndef ISOLDE_COMMON_NUMBER_H
+#define ISOLDE_COMMON_NUMBER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { NUMBER_TEXT_SIZE = 32 };
+
+/* The shortest decimal that reads back to the same double, as JSON writes numbers; "null" for
+ * NaN and infinities. Returns the length. */
+size_t number_format(double value, char out[NUMBER_TEXT_SIZE]);
+
+/* A whole decimal number and nothing else: digits with optional sign, point and exponent.
+ * False for text, blanks, hexadecimal, "nan", "inf", and what overflows (1e999). */
+bool number_parse(const char *text, size_t len, double *out);
+
+/* A decimal integer in low .. high and nothing else. */
+bool number_parse_integer(const char *text, long long low, long long high, long long *out);
+
+#endif

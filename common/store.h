@@ -1,0 +1,90 @@
+/* Readings and verdicts in one SQLite file (WAL). A struct store is one connection: one thread
+ * at a time. One writer; readers open their own and never wait for it.
+ *
+ * Layout (schema version 1). A reading's row id is its time and a slot:
+ *   id = at_ms << 21 | slot, slot = 21 bits of its identity, the next free one on a collision,
+ * so rows lie in time order, appends go to the end with any number of machines, and the same
+ * reading always meets its own row: a duplicate is recognised at any distance without a second
+ * index. `identity` is SipHash-2-4 (with the file's own key) of machine, time, seq and values.
+ * The values are one blob in the order of the row's feature set: no column per sensor.
+ * Queries of one machine never scan: a row per minute and machine counts its readings and heads
+ * a chain through them (`back`: how far the id of the previous one lies below), a row per day
+ * and machine says which minutes have any. Anomalies have partial indices. */
+#ifndef ISOLDE_COMMON_STORE_H
+#define ISOLDE_COMMON_STORE_H
+
+#include "common/schema.h"
+#include "common/status.h"
+#include "common/verdict.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+enum store_mode { STORE_WRITE, STORE_READ };
+
+/* STORE_WRITE makes the file (and its folders) when it is missing, refuses one of another
+ * program or of a newer schema. ":memory:" works for a writer. *out is the caller's. */
+enum status store_open(
+	const char *path, enum store_mode mode, struct store **out, struct why *why) MUST_USE;
+void store_close(struct store *store); /* NULL is fine; a writer checkpoints */
+
+/* ---- the writer ---- */
+enum status store_begin(struct store *store, struct why *why) MUST_USE;
+/* All, or none: after a failure the transaction is gone and store_begin starts anew. */
+enum status store_commit(struct store *store, struct why *why) MUST_USE;
+void store_rollback(struct store *store);
+
+/* Adds one verdict in the order of `schema`. *duplicate says that this very reading is there
+ * already, and nothing was added. */
+enum status store_add(struct store *store, const struct verdict *verdict,
+	const struct schema *schema, bool *duplicate, struct why *why) MUST_USE;
+
+/* Keeps a refused message, the newest STORE_REJECTED_MAX of them, the first
+ * STORE_REJECTED_BYTES of each. */
+enum { STORE_REJECTED_MAX = 1000, STORE_REJECTED_BYTES = 1024 };
+enum status store_add_rejected(struct store *store, int64_t received_ms, const char *topic,
+	const char *reason, const char *detail, const void *payload, size_t len,
+	struct why *why) MUST_USE;
+
+/* Small named numbers (the ledger's counters) and texts (a machine's alarm), in the same
+ * transaction as the readings. */
+enum status store_set_counter(
+	struct store *store, const char *name, int64_t value, struct why *why) MUST_USE;
+enum status store_set_alarm(
+	struct store *store, const char *machine, const char *json, struct why *why) MUST_USE;
+typedef void store_each_counter(void *context, const char *name, int64_t value);
+enum status store_counters(
+	struct store *store, store_each_counter *each, void *context, struct why *why) MUST_USE;
+typedef void store_each_alarm(void *context, const char *machine, const char *json);
+enum status store_alarms(
+	struct store *store, store_each_alarm *each, void *context, struct why *why) MUST_USE;
+
+/* The time of a machine's newest stored reading, -1 if there is none. */
+enum status store_newest(
+	struct store *store, const char *machine, int64_t *at_ms, struct why *why) MUST_USE;
+
+/* Moves what the WAL holds into the file, without waiting for readers. */
+void store_checkpoint(struct store *store);
+
+/* ---- readers ---- */
+enum { STORE_LIMIT_MAX = 1000 };
+struct store_query {
+	const char *machine;    /* NULL: all */
+	int64_t from_ms, to_ms; /* from <= at_ms < to; 0 and INT64_MAX: no bound */
+	bool anomalies_only;
+	int64_t before_id; /* a cursor: only ids below; 0: none */
+	size_t limit;      /* 1 .. STORE_LIMIT_MAX */
+};
+/* Gets a borrowed row and the schema of its values; false stops the walk. */
+typedef bool store_each(
+	void *context, int64_t id, const struct verdict *verdict, const struct schema *schema);
+/* Newest first by time, then id descending. */
+enum status store_find(struct store *store, const struct store_query *query, store_each *each,
+	void *context, struct why *why) MUST_USE;
+
+/* The newest verdict of every machine, by name. */
+enum status store_machines(
+	struct store *store, store_each *each, void *context, struct why *why) MUST_USE;
+
+#endif

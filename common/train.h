@@ -1,0 +1,35 @@
+/* Makes a model from rows: the scaler, the forest, the threshold. Same rows, options and seed
+ * give the same model, bit for bit, on every machine. Pure; any thread.
+ * Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008, algorithms 1 and 2. */
+#ifndef ISOLDE_COMMON_TRAIN_H
+#define ISOLDE_COMMON_TRAIN_H
+
+#include "common/model.h"
+#include "common/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TRAIN_ROWS_MIN = 16 }; /* below, quantiles of the scores mean nothing */
+
+struct train_options {
+	enum detector_kind kind;
+	size_t trees;       /* 1 .. FOREST_TREES_MAX; 100 in the paper */
+	size_t sample_size; /* 2 .. FOREST_SAMPLE_MAX; 256 in the paper (section 4.1); capped at the
+			       rows */
+	uint64_t seed;
+	double quantile; /* of the training scores, in (0, 1): the threshold */
+	/* Called now and then with the share done, 0 .. 1; may be NULL. */
+	void (*progress)(void *context, double done);
+	void *context;
+};
+
+/* value: row-major [rows][schema->count], every one finite. The schema is copied; provenance
+ * beside rows and seed is the caller's to fill in. *out is the caller's, model_destroy. */
+enum status train_model(const struct schema *schema, const double *value, size_t rows,
+	const struct train_options *options, struct model **out, struct why *why) MUST_USE;
+
+/* The q quantile (0 .. 1) of n ascending numbers, linear between neighbours (Hyndman and Fan's
+ * type 7, numpy's default). n > 0. */
+double train_quantile(const double *ascending, size_t n, double q);
+
+#endif

@@ -1,0 +1,77 @@
+#include "tests/unit/unit.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/isolde-unit-XXXXXX";
+static int made;
+
+int unit_run(const char *suite, CU_TestInfo *cases)
+{
+	CU_SuiteInfo suites[] = { { suite, NULL, NULL, NULL, NULL, cases }, CU_SUITE_INFO_NULL };
+
+	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
+		fprintf(stderr, "%s: %s\n", suite, CU_get_error_msg());
+		return 99;
+	}
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	CU_basic_run_tests();
+	unsigned failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+	unsigned run = CU_get_number_of_tests_run();
+	CU_cleanup_registry();
+	if (run == 0)
+		return 98; /* an empty table proves nothing */
+	return failures > 90 ? 90 : (int)failures;
+}
+
+static void remove_folder(void)
+{
+	char command[64];
+	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+	if (system(command) != 0)
+		fprintf(stderr, "%s stays behind\n", folder);
+}
+
+const char *unit_folder(void)
+{
+	if (!made) {
+		if (!mkdtemp(folder)) {
+			perror(folder);
+			exit(97);
+		}
+		made = 1;
+		atexit(remove_folder);
+	}
+	return folder;
+}
+
+const char *unit_path(const char *name)
+{
+	static char path[4][256];
+	static unsigned turn;
+	char *out = path[turn++ % 4];
+
+	snprintf(out, sizeof(path[0]), "%s/%s", unit_folder(), name);
+	return out;
+}
+
+const char *unit_file(const char *name, const void *data, size_t len)
+{
+	const char *path = unit_path(name);
+	FILE *file = fopen(path, "wb");
+
+	if (!file || fwrite(data, 1, len, file) != len || fclose(file) != 0) {
+		perror(path);
+		exit(97);
+	}
+	return path;
+}
+
+int unit_holds(const char *text, const char *word)
+{
+	if (strstr(text, word))
+		return 1;
+	fprintf(stderr, "\n\"%s\" does not hold \"%s\"\n", text, word);
+	return 0;
+}

@@ -1,0 +1,25 @@
+/* What every unit test program shares: one table of sentences, and files that go away. */
+#ifndef ISOLDE_TESTS_UNIT_H
+#define ISOLDE_TESTS_UNIT_H
+
+#include <CUnit/Basic.h>
+#include <stddef.h>
+
+/* Runs the table as one suite and returns the exit code: the number of failures (CUnit's own
+ * runner always succeeds). */
+int unit_run(const char *suite, CU_TestInfo *cases);
+
+/* A folder of this process, made on first use and removed at exit with all in it. */
+const char *unit_folder(void);
+
+/* "<unit_folder>/<name>", in one of four buffers used in turn. */
+const char *unit_path(const char *name);
+
+/* Writes a file into the folder and returns its path. */
+const char *unit_file(const char *name, const void *data, size_t len);
+
+/* The text holds the word; on failure both are printed. */
+#define ASSERT_HOLDS(text, word) CU_ASSERT_TRUE(unit_holds((text), (word)))
+int unit_holds(const char *text, const char *word);
+
+#endif
