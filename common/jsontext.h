@@ -1,7 +1,8 @@
 /* JSON text from outside, made safe for cJSON (Debian's 1.7.15): one linear pass without
  * recursion checks the grammar (RFC 8259) and our limits before the parser sees a byte. What
  * cJSON would let pass is refused: trailing text, 01 and 5., raw control bytes, invalid UTF-8,
- * \u0000, non-finite numbers, repeated names. A byte order mark is skipped. Any thread. */
+ * \u0000, repeated names. A byte order mark is skipped. A number beyond a double (1e999) is
+ * grammatical and becomes an infinity: whoever uses a number checks it. Any thread. */
 #ifndef ISOLDE_COMMON_JSONTEXT_H
 #define ISOLDE_COMMON_JSONTEXT_H
 

@@ -1,0 +1,337 @@
+#include "common/csvfile.h"
+#include "common/number.h"
+#include "common/timeutil.h"
+#include <csv.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum role { ROLE_FEATURE, ROLE_TIMESTAMP, ROLE_MACHINE, ROLE_LABEL };
+enum { COLUMNS_MAX = FEATURES_MAX + 3 };
+
+/* libcsv hands over cells and row ends; this is what is known between two of them. */
+struct parse {
+	const char *path;
+	struct csvfile *csv;
+	size_t room; /* rows that fit */
+	enum role role[COLUMNS_MAX];
+	size_t columns, column; /* of the header; of the next cell */
+	size_t line;            /* of the file, as an editor counts */
+	size_t value;           /* next feature of this row */
+	bool in_header, row_started;
+	enum status status; /* first failure; the rest is skipped */
+	struct why *why;
+};
+
+static const char *column_name(const struct parse *p, size_t column)
+{
+	size_t feature = 0;
+
+	for (size_t i = 0; i < column; i++)
+		feature += p->role[i] == ROLE_FEATURE;
+	switch (p->role[column]) {
+	case ROLE_TIMESTAMP:
+		return "timestamp";
+	case ROLE_MACHINE:
+		return "machine";
+	case ROLE_LABEL:
+		return "label";
+	case ROLE_FEATURE:
+		break;
+	}
+	return p->csv->schema.feature[feature].name;
+}
+
+static bool has_role(const struct parse *p, enum role role)
+{
+	for (size_t i = 0; i < p->columns; i++) {
+		if (p->role[i] == role)
+			return true;
+	}
+	return false;
+}
+
+static void refuse(struct parse *p, const char *cell, size_t len, const char *reason)
+{
+	p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: column %s: \"%.*s\" %s", p->path,
+		p->line, column_name(p, p->column), len > 40 ? 40 : (int)len, cell, reason);
+}
+
+static void header_cell(struct parse *p, const char *cell, size_t len)
+{
+	static const struct {
+		const char *name;
+		enum role role;
+	} special[] = { { "timestamp", ROLE_TIMESTAMP }, { "machine", ROLE_MACHINE },
+		{ "label", ROLE_LABEL } };
+
+	if (p->columns == COLUMNS_MAX) {
+		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:1: more than %d columns", p->path,
+			COLUMNS_MAX);
+		return;
+	}
+	if (strlen(cell) != len) {
+		p->status = fail(p->why, STATUS_BAD_INPUT,
+			"%s:1: column %zu: a NUL byte in its name", p->path, p->columns + 1);
+		return;
+	}
+	enum role role = ROLE_FEATURE;
+	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
+		if (strcmp(cell, special[i].name) == 0)
+			role = special[i].role;
+	}
+	if (role != ROLE_FEATURE && has_role(p, role)) {
+		p->status = fail(
+			p->why, STATUS_BAD_INPUT, "%s:1: column %s is there twice", p->path, cell);
+		return;
+	}
+	struct why reason;
+	if (role == ROLE_FEATURE &&
+		schema_add(&p->csv->schema, cell, "", -INFINITY, INFINITY, &reason) != STATUS_OK) {
+		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:1: %s", p->path, reason.text);
+		return;
+	}
+	p->role[p->columns++] = role;
+}
+
+/* realloc for one column of `rows` elements; keeps the old one on failure. */
+static bool grow(void *column, size_t rows, size_t element)
+{
+	void **old = column;
+	void *larger = realloc(*old, rows * element);
+
+	if (larger)
+		*old = larger;
+	return larger != NULL;
+}
+
+static bool make_room(struct parse *p)
+{
+	struct csvfile *csv = p->csv;
+
+	if (csv->rows < p->room)
+		return true;
+	if (csv->rows == CSV_ROWS_MAX) {
+		p->status = fail(p->why, STATUS_FULL, "%s:%zu: more than %d rows", p->path, p->line,
+			CSV_ROWS_MAX);
+		return false;
+	}
+	size_t room = p->room ? p->room * 2 : 1024;
+	bool ok = grow(
+		&csv->value, room * (csv->schema.count ? csv->schema.count : 1), sizeof(double));
+	if (has_role(p, ROLE_TIMESTAMP))
+		ok = ok && grow(&csv->at_ms, room, sizeof(*csv->at_ms));
+	if (has_role(p, ROLE_MACHINE))
+		ok = ok && grow(&csv->machine, room, sizeof(*csv->machine));
+	if (has_role(p, ROLE_LABEL))
+		ok = ok && grow(&csv->label, room, sizeof(*csv->label));
+	if (!ok) {
+		p->status =
+			fail(p->why, STATUS_NO_MEMORY, "%s: no memory for %zu rows", p->path, room);
+		return false;
+	}
+	p->room = room;
+	return true;
+}
+
+static void feature_cell(struct parse *p, const char *cell, size_t len)
+{
+	double *value = &p->csv->value[p->csv->rows * p->csv->schema.count + p->value++];
+
+	if (len == 0) {
+		*value = NAN;
+		p->csv->missing++;
+	} else if (!number_parse(cell, len, value)) {
+		refuse(p, cell, len, "is not a finite decimal number");
+	}
+}
+
+static void timestamp_cell(struct parse *p, const char *cell, size_t len)
+{
+	int64_t *at_ms = &p->csv->at_ms[p->csv->rows];
+	double number;
+
+	if (number_parse(cell, len, &number)) {
+		double ms = fabs(number) < 1e11 ? number * 1000 : number;
+		if (fabs(ms) > (double)TIME_MAX_MS)
+			refuse(p, cell, len, "is not a time before 2109-05-15");
+		else
+			*at_ms = (int64_t)floor(ms + 0.5);
+	} else if (time_parse(cell, len, at_ms, NULL, NULL) != STATUS_OK) {
+		refuse(p, cell, len, "is neither RFC 3339 nor a number of seconds or milliseconds");
+	}
+}
+
+static void machine_cell(struct parse *p, const char *cell, size_t len)
+{
+	struct csvfile *csv = p->csv;
+
+	if (!machine_name_valid(cell, len)) {
+		refuse(p, cell, len, "is not a machine name, [A-Za-z0-9_-]{1,64}");
+		return;
+	}
+	/* Rows of one machine mostly stand together, so the search ends at once. */
+	size_t i = csv->machines;
+	while (i > 0 && strcmp(csv->machine_name[i - 1], cell) != 0)
+		i--;
+	if (i == 0) {
+		if (csv->machines == CSV_MACHINES_MAX) {
+			p->status = fail(p->why, STATUS_FULL, "%s:%zu: more than %d machines",
+				p->path, p->line, CSV_MACHINES_MAX);
+			return;
+		}
+		if (!grow(&csv->machine_name, csv->machines + 1, sizeof(csv->machine_name[0]))) {
+			p->status = fail(p->why, STATUS_NO_MEMORY, "%s: no memory", p->path);
+			return;
+		}
+		memcpy(csv->machine_name[csv->machines], cell, len + 1);
+		i = ++csv->machines;
+	}
+	csv->machine[csv->rows] = (uint32_t)(i - 1);
+}
+
+static void data_cell(struct parse *p, const char *cell, size_t len)
+{
+	if (p->column == p->columns) {
+		p->status = fail(p->why, STATUS_BAD_INPUT,
+			"%s:%zu: more cells than the header's %zu", p->path, p->line, p->columns);
+		return;
+	}
+	if (!p->row_started) {
+		if (!make_room(p))
+			return;
+		p->row_started = true;
+		p->value = 0;
+	}
+	switch (p->role[p->column]) {
+	case ROLE_FEATURE:
+		feature_cell(p, cell, len);
+		break;
+	case ROLE_TIMESTAMP:
+		timestamp_cell(p, cell, len);
+		break;
+	case ROLE_MACHINE:
+		machine_cell(p, cell, len);
+		break;
+	case ROLE_LABEL:
+		if (len == 1 && (*cell == '0' || *cell == '1'))
+			p->csv->label[p->csv->rows] = (int8_t)(*cell - '0');
+		else
+			refuse(p, cell, len, "is not a label, 0 or 1");
+		break;
+	}
+	p->column++;
+}
+
+static void on_cell(void *data, size_t len, void *context)
+{
+	struct parse *p = context;
+	const char *cell = data ? data : ""; /* CSV_APPEND_NULL: always terminated */
+
+	if (p->status != STATUS_OK)
+		return;
+	if (len > CSV_CELL_MAX)
+		p->status =
+			fail(p->why, STATUS_BAD_INPUT, "%s:%zu: a cell of %zu bytes, at most %d",
+				p->path, p->line, len, CSV_CELL_MAX);
+	else if (p->in_header)
+		header_cell(p, cell, len);
+	else
+		data_cell(p, cell, len);
+}
+
+static void on_row(int c, void *context)
+{
+	struct parse *p = context;
+	(void)c;
+
+	if (p->status != STATUS_OK)
+		return;
+	if (p->in_header) {
+		p->in_header = false;
+		return;
+	}
+	if (p->column < p->columns) {
+		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: %zu cells, the header has %zu",
+			p->path, p->line, p->column, p->columns);
+		return;
+	}
+	p->csv->rows++;
+	p->column = 0;
+	p->row_started = false;
+}
+
+/* Feeds libcsv one line, so that an error can name it. */
+static void parse_line(struct parse *p, struct csv_parser *parser, const char *text, size_t len)
+{
+	if (csv_parse(parser, text, len, on_cell, on_row, p) != len && p->status == STATUS_OK)
+		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: %s", p->path, p->line,
+			csv_strerror(csv_error(parser)));
+	p->line++;
+}
+
+static void parse_file(struct parse *p, FILE *file, struct csv_parser *parser)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n;
+
+	while (p->status == STATUS_OK && (n = getline(&line, &size, file)) >= 0) {
+		size_t skip = p->line == 1 && n >= 3 && memcmp(line, mark, 3) == 0 ? 3 : 0;
+		if ((size_t)n > (size_t)COLUMNS_MAX * (CSV_CELL_MAX + 4)) {
+			p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: a line of %zd bytes",
+				p->path, p->line, n);
+			break;
+		}
+		parse_line(p, parser, line + skip, (size_t)n - skip);
+	}
+	if (p->status == STATUS_OK && ferror(file))
+		p->status = fail(p->why, STATUS_IO, "%s: %s", p->path, strerror(errno));
+	if (p->status == STATUS_OK && csv_fini(parser, on_cell, on_row, p) != 0)
+		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: a quoted cell does not end",
+			p->path, p->line);
+	free(line);
+}
+
+enum status csvfile_load(const char *path, struct csvfile *out, struct why *why)
+{
+	struct csvfile csv = { .rows = 0 };
+	struct parse p = { .path = path, .csv = &csv, .line = 1, .in_header = true, .why = why };
+	struct csv_parser parser;
+
+	FILE *file = fopen(path, "rbe");
+	if (!file)
+		return fail(why, errno == ENOENT || errno == ENOTDIR ? STATUS_NOT_FOUND : STATUS_IO,
+			"%s: %s", path, strerror(errno));
+	if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) != 0) {
+		fclose(file);
+		return fail(why, STATUS_NO_MEMORY, "%s: no memory", path);
+	}
+	parse_file(&p, file, &parser);
+	csv_free(&parser);
+	fclose(file);
+
+	if (p.status == STATUS_OK && p.in_header)
+		p.status = fail(why, STATUS_BAD_INPUT, "%s: empty, not even a header row", path);
+	if (p.status == STATUS_OK && csv.schema.count == 0)
+		p.status = fail(why, STATUS_BAD_INPUT, "%s:1: no feature column", path);
+	if (p.status != STATUS_OK) {
+		csvfile_free(&csv);
+		return p.status;
+	}
+	*out = csv;
+	return STATUS_OK;
+}
+
+void csvfile_free(struct csvfile *csv)
+{
+	free(csv->value);
+	free(csv->at_ms);
+	free(csv->machine);
+	free(csv->machine_name);
+	free(csv->label);
+	memset(csv, 0, sizeof(*csv));
+}

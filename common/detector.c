@@ -1,0 +1,67 @@
+#include "common/detector.h"
+#include <math.h>
+#include <string.h>
+
+const char *detector_name(enum detector_kind kind)
+{
+	switch (kind) {
+	case DETECTOR_FOREST:
+		return "forest";
+	}
+	return "unknown";
+}
+
+bool detector_parse(const char *name, enum detector_kind *out)
+{
+	if (strcmp(name, detector_name(DETECTOR_FOREST)) != 0)
+		return false;
+	*out = DETECTOR_FOREST;
+	return true;
+}
+
+double detector_score(const struct detector *detector, const double *x)
+{
+	for (size_t i = 0; i < detector->features; i++) {
+		if (isnan(x[i]))
+			return NAN;
+	}
+	return forest_score(detector->forest, x);
+}
+
+void detector_explain(const struct detector *detector, const double *x, double score, double *out)
+{
+	double changed[FEATURES_MAX];
+
+	memcpy(changed, x, detector->features * sizeof(*x));
+	for (size_t i = 0; i < detector->features; i++) {
+		changed[i] = detector->stats[i].median;
+		double less = score - detector_score(detector, changed);
+		out[i] = less > 0 ? less : 0;
+		changed[i] = x[i];
+	}
+}
+
+static double distance(const struct detector *detector, const double *x, size_t i)
+{
+	const struct feature_stats *s = &detector->stats[i];
+	return s->sd > 0 ? fabs(x[i] - s->mean) / s->sd : 0;
+}
+
+size_t detector_first(const struct detector *detector, const double *x, const double *contribution)
+{
+	size_t first = 0, farthest = 0;
+
+	for (size_t i = 1; i < detector->features; i++) {
+		if (contribution[i] > contribution[first])
+			first = i;
+		if (distance(detector, x, i) > distance(detector, x, farthest))
+			farthest = i;
+	}
+	return contribution[first] > 0 ? first : farthest;
+}
+
+void detector_finish(struct detector *detector)
+{
+	forest_destroy(detector->forest);
+	memset(detector, 0, sizeof(*detector));
+}
