@@ -1,5 +1,6 @@
 /* Makes a model from rows: the scaler, the forest, the threshold. Same rows, options and seed
- * give the same model, bit for bit, on every machine. Pure; any thread.
+ * give the same model, bit for bit, on every machine with the same C library (log, exp2). Pure;
+ * any thread.
  * Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008, algorithms 1 and 2. */
 #ifndef ISOLDE_COMMON_TRAIN_H
 #define ISOLDE_COMMON_TRAIN_H

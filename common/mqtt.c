@@ -1,0 +1,559 @@
+/* Paho's rules (its header and its maintainers' words): user callbacks run on its receive
+ * thread under one lock for the whole process, so they start operations and never wait; a
+ * message is taken by returning 1, and returning 0 is no back-pressure, because Paho has
+ * acknowledged it all the same. Its own buffering and persistence are slow and not used. */
+#include "common/mqtt.h"
+#include "common/log.h"
+#include "common/number.h"
+#include "common/timeutil.h"
+#include <MQTTAsync.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	URL_SIZE = 300,
+	TEXT_SIZE = 600,
+	CONNECT_TIMEOUT_S = 5,
+	RETRY_MIN_S = 1,
+	RETRY_MAX_S = 30,
+	SUBACK_REFUSED = 0x80,
+};
+
+struct mqtt {
+	MQTTAsync client;
+	char server[URL_SIZE]; /* as Paho spells it: tcp://host:port or ssl://host:port */
+	bool tls;
+	/* The options, copied: each NULL or our own. */
+	char *client_id, *username, *password, *ca_file, *cert_file, *key_file;
+	char *will_topic, *will_payload, *birth_payload, *goodbye_payload;
+	char *filter[MQTT_FILTERS_MAX];
+	size_t filters;
+	int keepalive_s;
+	bool clean_session;
+	mqtt_on_message *on_message;
+	mqtt_on_published *on_published;
+	void *context;
+
+	atomic_bool connected, subscribed;
+	_Atomic uint64_t connects;
+	_Atomic size_t unsent;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t moved; /* unsent shrank, or the disconnect ended */
+	bool disconnected;
+	char trouble[TEXT_SIZE];
+	struct log_limit connect_limit, lost_limit;
+};
+
+/* What a publish carries through Paho when somebody wants to know its end. */
+struct ticket {
+	struct mqtt *mqtt;
+	uint64_t token;
+};
+
+/* ---- urls ---- */
+
+enum status mqtt_parse_url(
+	const char *url, bool *tls, char *host, size_t host_size, int *port, struct why *why)
+{
+	static const char plain[] = "mqtt://", secure[] = "mqtts://";
+	const char *at;
+
+	if (strncmp(url, plain, sizeof(plain) - 1) == 0) {
+		*tls = false;
+		at = url + sizeof(plain) - 1;
+	} else if (strncmp(url, secure, sizeof(secure) - 1) == 0) {
+		*tls = true;
+		at = url + sizeof(secure) - 1;
+	} else {
+		return fail(why, STATUS_BAD_CONFIG,
+			"\"%.100s\" begins neither with mqtt:// nor mqtts://", url);
+	}
+	if (strchr(at, '@')) /* the url itself is not shown: it may hold a password */
+		return fail(why, STATUS_BAD_CONFIG,
+			"a broker url holds no user and password; there are settings for them");
+
+	size_t len = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/");
+	if (len == 0 || len >= host_size || (*at == '[' && at[len - 1] != ']'))
+		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\" names no host", url);
+	memcpy(host, at, len);
+	host[len] = '\0';
+	at += len;
+
+	long long number = *tls ? 8883 : 1883;
+	if (*at == ':' && !number_parse_integer(at + 1, 1, 65535, &number))
+		return fail(why, STATUS_BAD_CONFIG,
+			"\"%.100s\": the port is not a number of 1 .. 65535", url);
+	if (*at != ':' && *at != '\0')
+		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\": a broker url has no path", url);
+	*port = (int)number;
+	return STATUS_OK;
+}
+
+/* ---- what Paho tells; on its threads ---- */
+
+static void set_trouble(struct mqtt *mqtt, const char *text)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	snprintf(mqtt->trouble, sizeof(mqtt->trouble), "%s", text);
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
+static void one_sent(struct mqtt *mqtt)
+{
+	atomic_fetch_sub(&mqtt->unsent, 1);
+	pthread_mutex_lock(&mqtt->lock);
+	pthread_cond_broadcast(&mqtt->moved);
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
+static void ticket_end(struct ticket *ticket, bool delivered)
+{
+	struct mqtt *mqtt = ticket->mqtt;
+
+	mqtt->on_published(mqtt->context, ticket->token, delivered);
+	free(ticket);
+	one_sent(mqtt);
+}
+
+static void on_ticket_success(void *context, MQTTAsync_successData *data)
+{
+	(void)data;
+	ticket_end(context, true);
+}
+
+static void on_ticket_failure(void *context, MQTTAsync_failureData *data)
+{
+	(void)data;
+	ticket_end(context, false);
+}
+
+static void on_send_success(void *context, MQTTAsync_successData *data)
+{
+	(void)data;
+	one_sent(context);
+}
+
+static void on_send_failure(void *context, MQTTAsync_failureData *data)
+{
+	(void)data;
+	one_sent(context);
+}
+
+static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_message *message)
+{
+	struct mqtt *mqtt = context;
+	struct mqtt_message out = {
+		.topic = topic,
+		.topic_len = topic_len > 0 ? (size_t)topic_len : strlen(topic),
+		.payload = message->payload,
+		.len = (size_t)message->payloadlen,
+		.qos = message->qos,
+		.retained = message->retained != 0,
+		.id = message->msgid,
+	};
+
+	if (mqtt->on_message)
+		mqtt->on_message(mqtt->context, &out);
+	MQTTAsync_freeMessage(&message);
+	MQTTAsync_free(topic);
+	return 1;
+}
+
+static void subscription_failed(struct mqtt *mqtt, const char *filter, const char *reason)
+{
+	char text[TEXT_SIZE];
+
+	snprintf(text, sizeof(text), "the broker refuses the subscription to %.300s: %s", filter,
+		reason);
+	set_trouble(mqtt, text);
+	log_error("%s", text);
+}
+
+static void on_subscribed(void *context, MQTTAsync_successData *data)
+{
+	struct mqtt *mqtt = context;
+
+	for (size_t i = 0; i < mqtt->filters; i++) {
+		int granted = mqtt->filters == 1 ? data->alt.qos : data->alt.qosList[i];
+		if (granted >= SUBACK_REFUSED) {
+			subscription_failed(mqtt, mqtt->filter[i], "not allowed");
+			return;
+		}
+	}
+	atomic_store(&mqtt->subscribed, true);
+}
+
+static void on_subscribe_failed(void *context, MQTTAsync_failureData *data)
+{
+	struct mqtt *mqtt = context;
+	subscription_failed(
+		mqtt, mqtt->filter[0], data && data->message ? data->message : "not allowed");
+}
+
+static void subscribe(struct mqtt *mqtt)
+{
+	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
+	int qos[MQTT_FILTERS_MAX] = { 1, 1, 1, 1 };
+
+	options.onSuccess = on_subscribed;
+	options.onFailure = on_subscribe_failed;
+	options.context = mqtt;
+	int rc = mqtt->filters == 1
+		? MQTTAsync_subscribe(mqtt->client, mqtt->filter[0], 1, &options)
+		: MQTTAsync_subscribeMany(
+			  mqtt->client, (int)mqtt->filters, mqtt->filter, qos, &options);
+	if (rc != MQTTASYNC_SUCCESS)
+		subscription_failed(mqtt, mqtt->filter[0], MQTTAsync_strerror(rc));
+}
+
+static bool send_now(struct mqtt *mqtt, const char *topic, const void *payload, size_t len, int qos,
+	bool retain, struct ticket *ticket)
+{
+	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
+
+	options.onSuccess = ticket ? on_ticket_success : on_send_success;
+	options.onFailure = ticket ? on_ticket_failure : on_send_failure;
+	options.context = ticket ? (void *)ticket : (void *)mqtt;
+	atomic_fetch_add(&mqtt->unsent, 1);
+	if (MQTTAsync_send(mqtt->client, topic, (int)len, payload, qos, retain, &options) ==
+		MQTTASYNC_SUCCESS)
+		return true;
+	atomic_fetch_sub(&mqtt->unsent, 1);
+	return false;
+}
+
+static void on_connected(void *context, char *cause)
+{
+	struct mqtt *mqtt = context;
+	(void)cause;
+
+	set_trouble(mqtt, "");
+	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
+	atomic_store(&mqtt->connected, true);
+	atomic_fetch_add(&mqtt->connects, 1);
+	log_info("broker connected: %s client_id=%s", mqtt->server, mqtt->client_id);
+	if (mqtt->filters > 0)
+		subscribe(mqtt);
+	if (mqtt->will_topic && mqtt->birth_payload)
+		(void)send_now(mqtt, mqtt->will_topic, mqtt->birth_payload,
+			strlen(mqtt->birth_payload), 1, true,
+			NULL); /* lost again: the next connect says it */
+}
+
+static void on_connect_failed(void *context, MQTTAsync_failureData *data)
+{
+	struct mqtt *mqtt = context;
+	char text[TEXT_SIZE];
+
+	/* A refusal bears the broker's return code (MQTT 3.1.1 table 3.1), everything else a
+	 * message. */
+	static const char *const refusals[] = { NULL, "unacceptable protocol version",
+		"client id refused", "the broker is not available", "wrong user name or password",
+		"not allowed" };
+	const char *reason = data && data->message ? data->message : "no answer";
+	if (data && data->code >= 1 && data->code <= 5)
+		reason = refusals[data->code];
+	snprintf(text, sizeof(text), "no connection to the broker %s: %.200s; trying again",
+		mqtt->server, reason);
+	set_trouble(mqtt, text);
+	log_limited(&mqtt->connect_limit, LOG_LEVEL_WARNING, "%s", text);
+}
+
+static void on_lost(void *context, char *cause)
+{
+	struct mqtt *mqtt = context;
+	char text[TEXT_SIZE];
+
+	atomic_store(&mqtt->connected, false);
+	atomic_store(&mqtt->subscribed, false);
+	snprintf(text, sizeof(text), "connection to the broker %s lost%s%.200s; trying again",
+		mqtt->server, cause ? ": " : "", cause ? cause : "");
+	set_trouble(mqtt, text);
+	log_limited(&mqtt->lost_limit, LOG_LEVEL_WARNING, "%s", text);
+}
+
+static void disconnect_ended(struct mqtt *mqtt)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	mqtt->disconnected = true;
+	pthread_cond_broadcast(&mqtt->moved);
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
+static void on_disconnected(void *context, MQTTAsync_successData *data)
+{
+	(void)data;
+	disconnect_ended(context);
+}
+
+static void on_disconnect_failed(void *context, MQTTAsync_failureData *data)
+{
+	(void)data;
+	disconnect_ended(context);
+}
+
+/* ---- making and ending it ---- */
+
+/* "" counts as absent. */
+static bool copy_text(char **out, const char *text)
+{
+	if (!text || !*text)
+		return true;
+	*out = strdup(text);
+	return *out != NULL;
+}
+
+static bool copy_options(struct mqtt *mqtt, const struct mqtt_options *o)
+{
+	bool ok = copy_text(&mqtt->client_id, o->client_id) &&
+		copy_text(&mqtt->username, o->username) &&
+		copy_text(&mqtt->password, o->password) && copy_text(&mqtt->ca_file, o->ca_file) &&
+		copy_text(&mqtt->cert_file, o->cert_file) &&
+		copy_text(&mqtt->key_file, o->key_file) &&
+		copy_text(&mqtt->will_topic, o->will_topic) &&
+		copy_text(&mqtt->will_payload, o->will_payload) &&
+		copy_text(&mqtt->birth_payload, o->birth_payload);
+
+	/* An empty goodbye means something: it clears the retained topic. */
+	if (ok && o->goodbye_payload)
+		ok = (mqtt->goodbye_payload = strdup(o->goodbye_payload)) != NULL;
+	mqtt->filters = o->filter_count < MQTT_FILTERS_MAX ? o->filter_count : MQTT_FILTERS_MAX;
+	for (size_t i = 0; ok && i < mqtt->filters; i++)
+		ok = copy_text(&mqtt->filter[i], o->filters[i]);
+	mqtt->keepalive_s = o->keepalive_s > 0 ? o->keepalive_s : 15;
+	mqtt->clean_session = o->clean_session;
+	mqtt->on_message = o->on_message;
+	mqtt->on_published = o->on_published;
+	mqtt->context = o->context;
+	return ok;
+}
+
+static void free_options(struct mqtt *mqtt)
+{
+	if (mqtt->password)
+		explicit_bzero(mqtt->password, strlen(mqtt->password));
+	free(mqtt->client_id);
+	free(mqtt->username);
+	free(mqtt->password);
+	free(mqtt->ca_file);
+	free(mqtt->cert_file);
+	free(mqtt->key_file);
+	free(mqtt->will_topic);
+	free(mqtt->will_payload);
+	free(mqtt->birth_payload);
+	free(mqtt->goodbye_payload);
+	for (size_t i = 0; i < mqtt->filters; i++)
+		free(mqtt->filter[i]);
+}
+
+static enum status create_client(struct mqtt *mqtt, struct why *why)
+{
+	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
+
+	options.MQTTVersion = MQTTVERSION_3_1_1;
+	int rc = MQTTAsync_createWithOptions(&mqtt->client, mqtt->server, mqtt->client_id,
+		MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+	if (rc == MQTTASYNC_SUCCESS)
+		rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, on_arrived, NULL);
+	if (rc == MQTTASYNC_SUCCESS)
+		rc = MQTTAsync_setConnected(mqtt->client, mqtt, on_connected);
+	if (rc != MQTTASYNC_SUCCESS)
+		return fail(why, STATUS_IO, "MQTT client: %s", MQTTAsync_strerror(rc));
+	return STATUS_OK;
+}
+
+enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, struct why *why)
+{
+	bool tls;
+	char host[256];
+	int port;
+	enum status st = mqtt_parse_url(options->url, &tls, host, sizeof(host), &port, why);
+	if (st != STATUS_OK)
+		return st;
+
+	struct mqtt *mqtt = calloc(1, sizeof(*mqtt));
+	if (!mqtt)
+		return fail(why, STATUS_NO_MEMORY, "no memory for a connection");
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&mqtt->moved, &attributes);
+	pthread_condattr_destroy(&attributes);
+	pthread_mutex_init(&mqtt->lock, NULL);
+	mqtt->tls = tls;
+	snprintf(mqtt->server, sizeof(mqtt->server), "%s://%s:%d", tls ? "ssl" : "tcp", host, port);
+	if (!copy_options(mqtt, options))
+		st = fail(why, STATUS_NO_MEMORY, "no memory for a connection");
+	else
+		st = create_client(mqtt, why);
+	if (st != STATUS_OK) {
+		mqtt_destroy(mqtt);
+		return st;
+	}
+	*out = mqtt;
+	return STATUS_OK;
+}
+
+enum status mqtt_start(struct mqtt *mqtt, struct why *why)
+{
+	MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
+	MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
+	MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
+
+	options.MQTTVersion = MQTTVERSION_3_1_1;
+	options.keepAliveInterval = mqtt->keepalive_s;
+	options.cleansession = mqtt->clean_session;
+	options.connectTimeout = CONNECT_TIMEOUT_S;
+	options.automaticReconnect = 1;
+	options.minRetryInterval = RETRY_MIN_S;
+	options.maxRetryInterval = RETRY_MAX_S;
+	options.maxInflight = 65535; /* a full window stalls Paho's send thread for a second */
+	options.username = mqtt->username;
+	options.password = mqtt->password;
+	options.onFailure = on_connect_failed;
+	options.context = mqtt;
+	if (mqtt->will_topic && mqtt->will_payload) {
+		will.topicName = mqtt->will_topic;
+		will.message = mqtt->will_payload;
+		will.qos = 1;
+		will.retained = 1;
+		options.will = &will;
+	}
+	if (mqtt->tls) {
+		ssl.trustStore = mqtt->ca_file;
+		ssl.CApath = mqtt->ca_file ? NULL : "/etc/ssl/certs";
+		ssl.keyStore = mqtt->cert_file;
+		ssl.privateKey = mqtt->key_file;
+		ssl.enableServerCertAuth = 1;
+		ssl.verify = 1;
+		ssl.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
+		options.ssl = &ssl;
+	}
+	int rc = MQTTAsync_connect(mqtt->client, &options);
+	if (rc != MQTTASYNC_SUCCESS)
+		return fail(why, STATUS_IO, "MQTT client: connect: %s", MQTTAsync_strerror(rc));
+	return STATUS_OK;
+}
+
+/* Waits for `done` under the lock, until `deadline`. */
+static void wait_for(struct mqtt *mqtt, bool (*done)(struct mqtt *), int64_t deadline_ns)
+{
+	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000),
+		.tv_nsec = (long)(deadline_ns % 1000000000) };
+
+	pthread_mutex_lock(&mqtt->lock);
+	while (!done(mqtt)) {
+		if (pthread_cond_timedwait(&mqtt->moved, &mqtt->lock, &until) != 0)
+			break;
+	}
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
+static bool all_sent(struct mqtt *mqtt)
+{
+	return atomic_load(&mqtt->unsent) == 0 || !atomic_load(&mqtt->connected);
+}
+
+static bool is_disconnected(struct mqtt *mqtt)
+{
+	return mqtt->disconnected;
+}
+
+void mqtt_stop(struct mqtt *mqtt, int timeout_ms)
+{
+	if (!mqtt || !mqtt->client)
+		return;
+	int64_t deadline = time_monotonic_ns() + (int64_t)timeout_ms * 1000000;
+
+	if (atomic_load(&mqtt->connected)) {
+		if (mqtt->will_topic && mqtt->goodbye_payload)
+			(void)send_now(mqtt, mqtt->will_topic, mqtt->goodbye_payload,
+				strlen(mqtt->goodbye_payload), 1, true,
+				NULL); /* else the will says it */
+		wait_for(mqtt, all_sent, deadline);
+	}
+	MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
+	options.timeout = 100;
+	options.onSuccess = on_disconnected;
+	options.onFailure = on_disconnect_failed;
+	options.context = mqtt;
+	if (timeout_ms > 0 && atomic_load(&mqtt->connected) &&
+		MQTTAsync_disconnect(mqtt->client, &options) == MQTTASYNC_SUCCESS)
+		wait_for(mqtt, is_disconnected, deadline + 1000000000);
+	atomic_store(&mqtt->connected, false);
+	atomic_store(&mqtt->subscribed, false);
+	MQTTAsync_destroy(&mqtt->client); /* waits for a running callback; sets it to NULL */
+}
+
+void mqtt_destroy(struct mqtt *mqtt)
+{
+	if (!mqtt)
+		return;
+	mqtt_stop(mqtt, 0);
+	free_options(mqtt);
+	pthread_cond_destroy(&mqtt->moved);
+	pthread_mutex_destroy(&mqtt->lock);
+	free(mqtt);
+}
+
+/* ---- using it ---- */
+
+enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *payload, size_t len,
+	int qos, bool retain, uint64_t token)
+{
+	if (!atomic_load(&mqtt->connected))
+		return STATUS_UNAVAILABLE;
+	if (atomic_load(&mqtt->unsent) >= MQTT_UNSENT_MAX)
+		return STATUS_FULL;
+	struct ticket *ticket = NULL;
+	if (mqtt->on_published) {
+		ticket = malloc(sizeof(*ticket));
+		if (!ticket)
+			return STATUS_FULL;
+		*ticket = (struct ticket){ mqtt, token };
+	}
+	if (send_now(mqtt, topic, payload, len, qos, retain, ticket))
+		return STATUS_OK;
+	free(ticket);
+	return STATUS_UNAVAILABLE;
+}
+
+void mqtt_acknowledge(struct mqtt *mqtt, const int *ids, size_t n)
+{
+	/* Paho 1.3.12 sent these PUBACKs when on_message returned. */
+	(void)mqtt;
+	(void)ids;
+	(void)n;
+}
+
+bool mqtt_connected(const struct mqtt *mqtt)
+{
+	return atomic_load(&mqtt->connected);
+}
+
+bool mqtt_subscribed(const struct mqtt *mqtt)
+{
+	return atomic_load(&mqtt->subscribed);
+}
+
+uint64_t mqtt_connects(const struct mqtt *mqtt)
+{
+	return atomic_load(&mqtt->connects);
+}
+
+size_t mqtt_unsent(const struct mqtt *mqtt)
+{
+	return atomic_load(&mqtt->unsent);
+}
+
+void mqtt_trouble(const struct mqtt *mqtt, char *out, size_t size)
+{
+	struct mqtt *m = (struct mqtt *)mqtt; /* only its lock changes */
+
+	pthread_mutex_lock(&m->lock);
+	snprintf(out, size, "%s", m->trouble);
+	pthread_mutex_unlock(&m->lock);
+}

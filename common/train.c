@@ -1,0 +1,344 @@
+#include "common/train.h"
+#include "common/rng.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A tree under construction: columns that grow, and the rows each open node still holds. */
+struct columns {
+	size_t nodes, room;
+	int32_t *feature;
+	double *split;
+	uint32_t *left, *rows;
+};
+
+/* A node waiting to be split: its rows are sample[first .. first + count). */
+struct open_node {
+	uint32_t node, first, count;
+	unsigned depth;
+};
+
+struct growth {
+	const double *value; /* [rows][features] */
+	size_t features;
+	const struct train_options *options;
+	size_t sample_size;
+	unsigned depth_limit;
+	struct rng rng;
+	uint32_t *order; /* [rows] a permutation; its head is the sample of the current tree */
+	struct open_node *stack;
+	struct columns columns;
+	uint32_t *root; /* [trees] */
+};
+
+double train_quantile(const double *ascending, size_t n, double q)
+{
+	double at = q * (double)(n - 1);
+	size_t below = (size_t)at;
+
+	if (below + 1 >= n)
+		return ascending[n - 1];
+	double part = at - (double)below;
+	return ascending[below] + part * (ascending[below + 1] - ascending[below]);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+	return (left > right) - (left < right);
+}
+
+/* ceil(log2(n)): the height of a balanced tree over n rows (Liu 2008, algorithm 1). */
+static unsigned height_limit(size_t n)
+{
+	unsigned height = 0;
+	while (((size_t)1 << height) < n)
+		height++;
+	return height;
+}
+
+static bool grow_columns(struct columns *c, size_t more)
+{
+	if (c->nodes + more <= c->room)
+		return true;
+	size_t room = c->room ? c->room * 2 : 4096;
+	void *feature = realloc(c->feature, room * sizeof(*c->feature));
+	if (feature)
+		c->feature = feature;
+	void *split = realloc(c->split, room * sizeof(*c->split));
+	if (split)
+		c->split = split;
+	void *left = realloc(c->left, room * sizeof(*c->left));
+	if (left)
+		c->left = left;
+	void *rows = realloc(c->rows, room * sizeof(*c->rows));
+	if (rows)
+		c->rows = rows;
+	if (!feature || !split || !left || !rows)
+		return false;
+	c->room = room;
+	return true;
+}
+
+/* Room for the node was made before. */
+static uint32_t add_leaf(struct columns *c, uint32_t rows)
+{
+	size_t i = c->nodes++;
+
+	c->feature[i] = -1;
+	c->split[i] = 0;
+	c->left[i] = 0;
+	c->rows[i] = rows;
+	return (uint32_t)i;
+}
+
+static double value_of(const struct growth *g, uint32_t row, size_t feature)
+{
+	return g->value[(size_t)row * g->features + feature];
+}
+
+/* The range of a feature in an open node; false if it is constant there. */
+static bool feature_range(const struct growth *g, const struct open_node *open, size_t feature,
+	double *low, double *high)
+{
+	*low = *high = value_of(g, g->order[open->first], feature);
+	for (uint32_t i = 1; i < open->count; i++) {
+		double x = value_of(g, g->order[open->first + i], feature);
+		if (x < *low)
+			*low = x;
+		if (x > *high)
+			*high = x;
+	}
+	return *low < *high;
+}
+
+/* Draws a feature that varies in the node and a cut uniform in its range there. False if every
+ * feature is constant: all rows are the same, nothing isolates them. */
+static bool draw_cut(struct growth *g, const struct open_node *open, size_t *feature, double *cut)
+{
+	uint8_t candidate[FEATURES_MAX];
+
+	for (size_t i = 0; i < g->features; i++)
+		candidate[i] = (uint8_t)i;
+	for (size_t left = g->features; left > 0; left--) {
+		size_t pick = (size_t)rng_below(&g->rng, left);
+		double low, high;
+		*feature = candidate[pick];
+		if (feature_range(g, open, *feature, &low, &high)) {
+			*cut = low + rng_uniform(&g->rng) * (high - low);
+			if (!(*cut < high)) /* rounded up, or an infinite span: keep both sides
+					       filled */
+				*cut = low;
+			return true;
+		}
+		candidate[pick] = candidate[left - 1];
+	}
+	return false;
+}
+
+/* Rows with x <= cut to the front; returns how many. */
+static uint32_t partition(
+	struct growth *g, const struct open_node *open, size_t feature, double cut)
+{
+	uint32_t *row = g->order + open->first;
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < open->count; i++) {
+		if (value_of(g, row[i], feature) <= cut) {
+			uint32_t swap = row[left];
+			row[left++] = row[i];
+			row[i] = swap;
+		}
+	}
+	return left;
+}
+
+static bool grow_tree(struct growth *g, size_t rows)
+{
+	struct columns *c = &g->columns;
+	uint32_t psi = (uint32_t)g->sample_size;
+
+	for (uint32_t i = 0; i < psi; i++) { /* Fisher-Yates, as far as the sample goes */
+		size_t j = i + (size_t)rng_below(&g->rng, rows - i);
+		uint32_t swap = g->order[i];
+		g->order[i] = g->order[j];
+		g->order[j] = swap;
+	}
+	if (!grow_columns(c, 2 * (size_t)psi)) /* psi leaves at most, psi - 1 inner nodes */
+		return false;
+	size_t open = 0;
+	g->stack[open++] = (struct open_node){ add_leaf(c, psi), 0, psi, 0 };
+	while (open > 0) {
+		struct open_node o = g->stack[--open];
+		size_t feature;
+		double cut;
+		if (o.count < 2 || o.depth == g->depth_limit || !draw_cut(g, &o, &feature, &cut))
+			continue;
+		uint32_t n = partition(g, &o, feature, cut);
+		c->feature[o.node] = (int32_t)feature;
+		c->split[o.node] = cut;
+		c->left[o.node] = add_leaf(c, n);
+		uint32_t right = add_leaf(c, o.count - n);
+		g->stack[open++] =
+			(struct open_node){ right, o.first + n, o.count - n, o.depth + 1 };
+		g->stack[open++] = (struct open_node){ right - 1, o.first, n, o.depth + 1 };
+	}
+	return true;
+}
+
+/* Half of the work is growing, half is scoring, as far as a progress bar is concerned. */
+static void report(const struct train_options *options, double done)
+{
+	if (options->progress)
+		options->progress(options->context, done);
+}
+
+static bool grow_trees(struct growth *g, size_t rows)
+{
+	for (size_t i = 0; i < rows; i++)
+		g->order[i] = (uint32_t)i;
+	for (size_t t = 0; t < g->options->trees; t++) {
+		g->root[t] = (uint32_t)g->columns.nodes;
+		if (!grow_tree(g, rows))
+			return false;
+		report(g->options, 0.5 * (double)(t + 1) / (double)g->options->trees);
+	}
+	return true;
+}
+
+static enum status grow_forest(const double *value, size_t rows, size_t features,
+	const struct train_options *options, struct forest **out, struct why *why)
+{
+	size_t psi = options->sample_size < rows ? options->sample_size : rows;
+	struct growth g = {
+		.value = value,
+		.features = features,
+		.options = options,
+		.sample_size = psi,
+		.depth_limit = height_limit(psi),
+		.order = malloc(rows * sizeof(*g.order)),
+		/* Depth first: at most one waiting sibling a level, and the two just made. */
+		.stack = malloc((FOREST_DEPTH_MAX + 2) * sizeof(*g.stack)),
+		.root = malloc(options->trees * sizeof(*g.root)),
+	};
+	enum status st;
+
+	rng_seed(&g.rng, options->seed);
+	if (!g.order || !g.stack || !g.root || !grow_trees(&g, rows)) {
+		st = fail(why, STATUS_NO_MEMORY, "no memory to grow %zu trees", options->trees);
+	} else {
+		struct forest_columns columns = { features, options->trees, g.columns.nodes, psi,
+			g.root, g.columns.feature, g.columns.split, g.columns.left,
+			g.columns.rows };
+		st = forest_create(&columns, out, why);
+	}
+	free(g.order);
+	free(g.stack);
+	free(g.root);
+	free(g.columns.feature);
+	free(g.columns.split);
+	free(g.columns.left);
+	free(g.columns.rows);
+	return st;
+}
+
+/* Mean and spread in the rows' order; the order statistics from a sorted copy. */
+static void measure(const double *value, size_t rows, size_t features, size_t feature,
+	double *sorted, struct feature_stats *out)
+{
+	double sum = 0, squares = 0;
+
+	for (size_t i = 0; i < rows; i++) {
+		sorted[i] = value[i * features + feature];
+		sum += sorted[i];
+	}
+	out->mean = sum / (double)rows;
+	for (size_t i = 0; i < rows; i++)
+		squares += (sorted[i] - out->mean) * (sorted[i] - out->mean);
+	out->sd = sqrt(squares / (double)rows);
+	qsort(sorted, rows, sizeof(*sorted), ascending);
+	out->median = train_quantile(sorted, rows, 0.5);
+	out->low = train_quantile(sorted, rows, 0.01);
+	out->high = train_quantile(sorted, rows, 0.99);
+}
+
+/* Scores every row and takes threshold and quantile table from them; `score` has room for all. */
+static void calibrate(struct model *model, const double *value, size_t rows, double *score,
+	const struct train_options *options)
+{
+	size_t features = model->schema.count;
+
+	for (size_t i = 0; i < rows; i++) {
+		score[i] = detector_score(&model->detector, value + i * features);
+		if (i % 16384 == 0)
+			report(options, 0.5 + 0.5 * (double)i / (double)rows);
+	}
+	qsort(score, rows, sizeof(*score), ascending);
+	model->threshold = train_quantile(score, rows, options->quantile);
+	model->quantile = options->quantile;
+	model->quantiles = 201;
+	for (size_t i = 0; i < model->quantiles; i++)
+		model->score_quantile[i] =
+			train_quantile(score, rows, (double)i / (double)(model->quantiles - 1));
+	report(options, 1);
+}
+
+static enum status check_input(const struct schema *schema, const double *value, size_t rows,
+	const struct train_options *options, struct why *why)
+{
+	if (schema->count == 0)
+		return fail(why, STATUS_BAD_INPUT, "no features to train on");
+	if (rows < TRAIN_ROWS_MIN)
+		return fail(why, STATUS_BAD_INPUT, "%zu rows, at least %d are needed to train",
+			rows, TRAIN_ROWS_MIN);
+	if (rows > UINT32_MAX)
+		return fail(why, STATUS_FULL, "%zu rows, at most %u can be trained on", rows,
+			UINT32_MAX);
+	if (options->trees < 1 || options->trees > FOREST_TREES_MAX)
+		return fail(why, STATUS_BAD_INPUT, "%zu trees, 1 .. %d are possible",
+			options->trees, FOREST_TREES_MAX);
+	if (options->sample_size < 2 || options->sample_size > FOREST_SAMPLE_MAX)
+		return fail(why, STATUS_BAD_INPUT, "a sample size of %zu, 2 .. %d are possible",
+			options->sample_size, FOREST_SAMPLE_MAX);
+	if (!(options->quantile > 0 && options->quantile < 1))
+		return fail(why, STATUS_BAD_INPUT,
+			"a quantile of %g, it has to lie between 0 and 1", options->quantile);
+	for (size_t i = 0; i < rows * schema->count; i++) {
+		if (!isfinite(value[i]))
+			return fail(why, STATUS_BAD_INPUT, "row %zu, %s: not a finite number",
+				i / schema->count + 1, schema->feature[i % schema->count].name);
+	}
+	return STATUS_OK;
+}
+
+enum status train_model(const struct schema *schema, const double *value, size_t rows,
+	const struct train_options *options, struct model **out, struct why *why)
+{
+	enum status st = check_input(schema, value, rows, options, why);
+	if (st != STATUS_OK)
+		return st;
+	struct model *model = calloc(1, sizeof(*model));
+	double *scratch = malloc(rows * sizeof(*scratch));
+	if (!model || !scratch)
+		st = fail(why, STATUS_NO_MEMORY, "no memory to train on %zu rows", rows);
+	else
+		st = grow_forest(value, rows, schema->count, options, &model->detector.forest, why);
+	if (st != STATUS_OK) {
+		free(scratch);
+		model_destroy(model);
+		return st;
+	}
+
+	model->schema = *schema;
+	model->detector.kind = options->kind;
+	model->detector.features = schema->count;
+	for (size_t i = 0; i < schema->count; i++)
+		measure(value, rows, schema->count, i, scratch, &model->detector.stats[i]);
+	calibrate(model, value, rows, scratch, options);
+	model->rows = rows;
+	model->seed = options->seed;
+	free(scratch);
+	*out = model;
+	return STATUS_OK;
+}
