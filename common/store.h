@@ -64,9 +64,6 @@ enum status store_alarms(
 enum status store_newest(
 	struct store *store, const char *machine, int64_t *at_ms, struct why *why) MUST_USE;
 
-/* Moves what the WAL holds into the file, without waiting for readers. */
-void store_checkpoint(struct store *store);
-
 /* ---- readers ---- */
 enum { STORE_LIMIT_MAX = 1000 };
 struct store_query {

@@ -1,0 +1,129 @@
+/* What store.c, store_write.c and store_read.c share; nobody else includes it. */
+#ifndef ISOLDE_COMMON_STORE_INTERNAL_H
+#define ISOLDE_COMMON_STORE_INTERNAL_H
+
+#include "common/store.h"
+#include "common/timeutil.h"
+#include <sqlite3.h>
+#include <stdio.h>
+
+enum {
+	STORE_SLOT_BITS = 21, /* 2 million readings a millisecond; 42 + 21 bits fill a rowid */
+	STORE_MINUTE_MS = 60000,
+	STORE_MINUTES_A_DAY = 1440,
+	STORE_DAY_BYTES = STORE_MINUTES_A_DAY / 8,
+};
+#define STORE_SLOT_MASK ((INT64_C(1) << STORE_SLOT_BITS) - 1)
+#define TIME_LIMIT_MS (TIME_MAX_MS + 1)
+
+static inline int64_t store_id_of(int64_t at_ms)
+{
+	return at_ms << STORE_SLOT_BITS;
+}
+
+static inline int64_t store_time_of(int64_t id)
+{
+	return id >> STORE_SLOT_BITS;
+}
+
+/* Prepared once. The first group is every connection's, the second the writer's. */
+enum statement {
+	SQL_BEGIN_READ,
+	SQL_COMMIT,
+	SQL_ROLLBACK,
+	SQL_MACHINE_ID,
+	SQL_ALARMS,
+	SQL_COUNTERS,
+	SQL_DAY_BEFORE,
+	SQL_DAY,
+	SQL_MINUTE,
+	SQL_BACK,
+	SQL_ROW,
+	SQL_FIND_ALL,
+	SQL_FIND_MACHINE_SPAN,
+	SQL_FIND_ANOMALIES,
+	SQL_FIND_MACHINE_ANOMALIES,
+	SQL_MACHINES,
+	SQL_FEATURE_SET,
+	SQL_READER_COUNT,
+
+	SQL_BEGIN_WRITE = SQL_READER_COUNT,
+	SQL_ADD_MACHINE,
+	SQL_ADD_MODEL,
+	SQL_MODEL_ID,
+	SQL_ADD_FEATURE_SET,
+	SQL_FEATURE_SET_ID,
+	SQL_ADD_READING,
+	SQL_IDENTITY,
+	SQL_ADD_ARRIVAL,
+	SQL_PUT_MINUTE,
+	SQL_PUT_DAY,
+	SQL_ADD_REJECTED,
+	SQL_PRUNE_REJECTED,
+	SQL_PUT_COUNTER,
+	SQL_PUT_ALARM,
+	SQL_COUNT
+};
+
+/* One minute of one machine: a row of `minute`. */
+struct minute {
+	int64_t minute; /* since the epoch; -1: none */
+	int64_t readings, anomalies;
+	int64_t head;                           /* id of the reading stored last in it */
+	double score_min, score_max, score_sum; /* of the scored ones */
+	int64_t scored;
+};
+
+struct machine_cache;
+struct feature_set {
+	int64_t id;
+	struct schema schema;
+	struct feature_set *next;
+};
+
+struct store {
+	sqlite3 *db;
+	enum store_mode mode;
+	char *path;
+	sqlite3_stmt *statement[SQL_COUNT];
+	uint64_t key[2];
+	bool in_transaction;
+	struct feature_set *feature_sets; /* seen so far */
+	/* the writer's */
+	struct machine_cache *machines; /* uthash head */
+	struct machine_cache *dirty;    /* list of those with unwritten minutes */
+	int64_t model, feature_set;     /* row ids of the last ones used, 0: none */
+	char model_name[MODEL_ID_SIZE];
+	struct schema schema; /* of `feature_set` */
+	uint64_t arrivals;    /* readings without time and seq, to tell them apart */
+};
+
+/* A statement ready to bind. */
+sqlite3_stmt *store_statement(struct store *store, enum statement statement);
+
+/* STATUS_FULL for a full disk or quota, STATUS_IO for the rest, with SQLite's words. */
+enum status store_fail(struct store *store, const char *doing, struct why *why);
+
+/* Steps a statement that gives no rows, and resets it. */
+enum status store_run(
+	struct store *store, sqlite3_stmt *statement, const char *doing, struct why *why);
+
+/* Reads one integer; *out keeps its value when there is no row. */
+enum status store_integer(
+	struct store *store, sqlite3_stmt *statement, int64_t *out, struct why *why);
+
+/* The minutes of one machine's day as a bit map; all 0 when it has none. */
+enum status store_load_day(struct store *store, int64_t machine, int64_t day,
+	unsigned char bits[STORE_DAY_BYTES], struct why *why);
+/* A minute's row; readings = 0 when there is none. */
+enum status store_load_minute(
+	struct store *store, int64_t machine, int64_t minute, struct minute *out, struct why *why);
+
+/* Forgets what the writer remembers of a transaction that is gone. */
+void store_forget(struct store *store);
+
+/* Begins a read transaction, so that several queries see one state. */
+enum status store_snapshot(struct store *store, struct why *why);
+void store_end_snapshot(struct store *store);
+
+#endif
