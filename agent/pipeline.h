@@ -33,7 +33,8 @@ enum status pipeline_create(
 	const struct pipeline_options *options, struct pipeline **out, struct why *why) MUST_USE;
 void pipeline_destroy(struct pipeline *pipeline);
 
-/* `model` may be NULL: readings of the schema last seen are stored unscored. Every message ends
+/* `model` may be NULL: readings are stored unscored, with the features of the model last seen or,
+ * before the first, with every number that was ever sent (FEATURES_MAX names). Every message ends
  * in the ledger. A failing store costs the batch its rows (counted as dropped) but not its
  * alarms; then the store's sentence is in *why and the status is not STATUS_OK. */
 enum status pipeline_run(struct pipeline *pipeline, const struct model *model,

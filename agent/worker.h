@@ -16,17 +16,18 @@ struct worker_options {
 	struct model_slot *slot;
 	struct mqtt *mqtt;
 	struct health *health;
-	size_t batch; /* messages of one commit, at most */
-	/* A request topic's prefix, and what answers; on the worker's thread. */
-	const char *request_prefix;
-	void (*on_request)(void *context, const char *verb, const struct message *message);
+	size_t batch;           /* messages of one commit, at most */
+	struct queue *requests; /* messages on request topics; they are no readings */
+	void (*on_request)(
+		void *context, const struct message *message); /* on the worker's thread */
 	void *context;
 };
 
 /* Everything is borrowed until worker_join. */
 enum status worker_start(
 	const struct worker_options *options, struct worker **out, struct why *why) MUST_USE;
-/* After queue_close: waits until the queue is empty and the last batch committed. NULL is fine. */
+/* After queue_close of `queue`: waits until it is empty and the last batch committed. NULL is fine.
+ */
 void worker_join(struct worker *worker);
 
 #endif

@@ -104,10 +104,10 @@ static enum reject decode_object(
 			cJSON_GetObjectItemCaseSensitive(root, name), name, &out->value[i], why);
 		out->missing += isnan(out->value[i]);
 	}
-	if (reject == REJECT_NONE && schema->count > 0 && out->missing == schema->count) {
-		(void)fail(why, STATUS_BAD_INPUT,
-			"none of the model's %zu features is there (\"%s\"%s)", schema->count,
-			schema->feature[0].name, schema->count > 1 ? ", ..." : "");
+	if (reject == REJECT_NONE && out->missing == schema->count) {
+		(void)fail(why, STATUS_BAD_INPUT, "none of the %zu features is there (\"%s\"%s)",
+			schema->count, schema->count ? schema->feature[0].name : "",
+			schema->count > 1 ? ", ..." : "");
 		reject = REJECT_EMPTY;
 	}
 	return reject;
@@ -134,4 +134,23 @@ enum reject reading_decode(const char *json, size_t len, const struct schema *sc
 	}
 	cJSON_Delete(root);
 	return reject;
+}
+
+void reading_discover(const char *json, size_t len, struct schema *schema)
+{
+	cJSON *root;
+
+	if (len > PAYLOAD_MAX || json_parse(json, len, &limits, &root, NULL) != STATUS_OK)
+		return;
+	for (const cJSON *item = cJSON_IsObject(root) ? root->child : NULL; item;
+		item = item->next) {
+		if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble) ||
+			schema_reserved(item->string))
+			continue;
+		if (schema_find(schema, item->string) < 0 &&
+			schema_add(schema, item->string, "", -INFINITY, INFINITY, NULL) !=
+				STATUS_OK)
+			continue; /* full, or no name for a feature: not kept */
+	}
+	cJSON_Delete(root);
 }

@@ -45,4 +45,9 @@ const char *reject_name(enum reject reject);
 enum reject reading_decode(const char *json, size_t len, const struct schema *schema,
 	struct reading *out, struct why *why) MUST_USE;
 
+/* Without a model nobody says what the features are: appends the payload's finite numbers, all
+ * but reserved names, to the schema, as far as it has room. Payloads that can't be parsed add
+ * nothing; reading_decode will say why. */
+void reading_discover(const char *json, size_t len, struct schema *schema);
+
 #endif

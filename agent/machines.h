@@ -1,0 +1,32 @@
+/* What the pipeline knows of each machine. One thread. */
+#ifndef ISOLDE_AGENT_MACHINES_H
+#define ISOLDE_AGENT_MACHINES_H
+
+#include "agent/alarm.h"
+#include "common/store.h"
+
+struct machine {
+	char name[MACHINE_NAME_MAX + 1];
+	int64_t newest_ms; /* time of its newest reading, -1: none yet */
+	struct alarm alarm;
+};
+
+struct machines;
+
+/* At most `max`; `store` (borrowed) is asked for the newest reading of a machine on its first
+ * message. */
+enum status machines_create(
+	struct store *store, size_t max, struct machines **out, struct why *why) MUST_USE;
+void machines_destroy(struct machines *machines); /* NULL is fine */
+
+/* Finds or adds; *out is borrowed and stays where it is. STATUS_FULL: a new one beyond the limit
+ * (*out is untouched). */
+enum status machines_find(struct machines *machines, const char *name, struct machine **out,
+	struct why *why) MUST_USE;
+size_t machines_count(const struct machines *machines);
+
+/* In the order they were added. */
+struct machine *machines_first(struct machines *machines);
+struct machine *machines_next(struct machine *machine);
+
+#endif

@@ -1,0 +1,489 @@
+/* isolde-agent: parts are made bottom up, run until a signal, and are taken down in reverse. */
+#include "agent/config.h"
+#include "agent/health.h"
+#include "agent/healthcheck.h"
+#include "agent/http.h"
+#include "agent/notify.h"
+#include "agent/pipeline.h"
+#include "agent/requests.h"
+#include "agent/worker.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "common/timeutil.h"
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum {
+	SETS_MAX = 64,
+	REQUEST_BYTES = 65536,
+	MQTT_STOP_MS = 1500,
+	STARTING_MS = 5, /* between two looks, until ready; then */
+	IDLE_MS = 500,
+	READY_WAIT_MS =
+		10000, /* then ready all the same: a broker that is away is no failed start */
+	INFO_MAX = 32768,
+};
+
+/* ---- command line ---- */
+
+enum mode { MODE_RUN, MODE_CHECK, MODE_PRINT, MODE_HEALTHCHECK };
+
+struct arguments {
+	enum mode mode;
+	const char *config;
+	const char *sets[SETS_MAX];
+	size_t set_count;
+};
+
+enum { KEY_CHECK = 256, KEY_PRINT, KEY_HEALTHCHECK };
+
+static const struct argp_option options[] = {
+	{ "config", 'c', "FILE", 0, "Read settings from FILE; without it no file is read", 0 },
+	{ "set", 's', "SECTION.NAME=VALUE", 0, "Set one setting; beats file and environment", 0 },
+	{ "check-config", KEY_CHECK, NULL, 0,
+		"Check the settings and exit: 0 if they are valid, else 78", 1 },
+	{ "print-config", KEY_PRINT, NULL, 0,
+		"Print the settings in force and where each comes from, secrets hidden, and exit",
+		1 },
+	{ "healthcheck", KEY_HEALTHCHECK, NULL, 0,
+		"Ask a running agent's health port and exit: 0 if it is healthy, else 69", 1 },
+	{ 0 },
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case 'c':
+		arguments->config = value;
+		return 0;
+	case 's':
+		if (arguments->set_count == SETS_MAX)
+			argp_error(state, "more than %d --set", SETS_MAX);
+		arguments->sets[arguments->set_count++] = value;
+		return 0;
+	case KEY_CHECK:
+		arguments->mode = MODE_CHECK;
+		return 0;
+	case KEY_PRINT:
+		arguments->mode = MODE_PRINT;
+		return 0;
+	case KEY_HEALTHCHECK:
+		arguments->mode = MODE_HEALTHCHECK;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "unexpected word \"%s\"", value);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp parser = { options, parse_option, NULL,
+	"Scores every reading that arrives by MQTT with an isolation forest, keeps history in SQLite,"
+	" publishes verdicts and alarms, and serves HTTP."
+	"\vEvery setting is documented in config/agent.conf. Default < file < environment"
+	" (ISOLDE_SECTION_NAME) < --set.",
+	NULL, NULL, NULL };
+
+const char *argp_program_version = "isolde-agent " ISOLDE_VERSION;
+
+/* ---- the running agent ---- */
+
+struct agent {
+	const struct config *config;
+	char filter[QUEUE_TOPIC_MAX], request_filter[128], request_prefix[128];
+	char status_topic[128], info_topic[128];
+	struct metrics *metrics;
+	struct model_slot *slot;
+	struct store *store;
+	struct queue *queue, *requests_queue;
+	struct mqtt *mqtt;
+	struct pipeline *pipeline;
+	struct health health;
+	struct requests requests;
+	struct worker *worker;
+	struct http *http;
+	int64_t began_ns;
+	bool ready;
+	uint64_t info_connects; /* of the connection the info was published on */
+	char info_model[MODEL_ID_SIZE];
+};
+
+/* Paho's thread: copies and returns. */
+static void on_message(void *context, const struct mqtt_message *in)
+{
+	struct agent *agent = context;
+	struct message message = {
+		.received_ms = time_now_ms(),
+		.received_ns = time_monotonic_ns(),
+		.id = in->id,
+		.qos = in->qos,
+		.retained = in->retained,
+		.topic_len = in->topic_len,
+		.len = in->len,
+		.full_len = in->len,
+		.topic = in->topic,
+		.payload = in->payload,
+	};
+
+	if (strncmp(in->topic, agent->request_prefix, strlen(agent->request_prefix)) == 0)
+		(void)queue_push(
+			agent->requests_queue, &message); /* a dropped request goes unanswered */
+	else
+		metrics_received(agent->metrics, queue_push(agent->queue, &message));
+}
+
+static bool on_publish(
+	void *context, const char *topic, const char *payload, size_t len, int qos, bool retain)
+{
+	struct agent *agent = context;
+	return mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, 0) == STATUS_OK;
+}
+
+static enum status make_mqtt(struct agent *agent, struct why *why)
+{
+	const struct mqtt_config *config = &agent->config->mqtt;
+	enum status st = pipeline_filter(config->topic, agent->filter, sizeof(agent->filter), why);
+
+	if (st != STATUS_OK)
+		return st;
+	snprintf(agent->request_prefix, sizeof(agent->request_prefix), "isolde/%.64s/request/",
+		config->client_id);
+	snprintf(agent->request_filter, sizeof(agent->request_filter), "%.100s+",
+		agent->request_prefix);
+	snprintf(agent->status_topic, sizeof(agent->status_topic), "isolde/%.64s/status",
+		config->client_id);
+	snprintf(agent->info_topic, sizeof(agent->info_topic), "isolde/%.64s/info",
+		config->client_id);
+	const char *filters[] = { agent->filter, agent->request_filter };
+	struct mqtt_options mqtt = {
+		.url = config->url,
+		.client_id = config->client_id,
+		.username = config->username,
+		.password = config->password,
+		.ca_file = config->ca_file,
+		.cert_file = config->cert_file,
+		.key_file = config->key_file,
+		.keepalive_s = (int)config->keepalive_s,
+		.clean_session = false,
+		.filters = filters,
+		.filter_count = 2,
+		.will_topic = agent->status_topic,
+		.will_payload = "{\"state\":\"offline\"}",
+		.birth_payload = "{\"state\":\"online\"}",
+		.goodbye_payload = "{\"state\":\"offline\"}",
+		.on_message = on_message,
+		.context = agent,
+	};
+	return mqtt_create(&mqtt, &agent->mqtt, why);
+}
+
+static enum status make_pipeline(struct agent *agent, struct why *why)
+{
+	const struct config *config = agent->config;
+	struct pipeline_options pipeline = {
+		.store = agent->store,
+		.metrics = agent->metrics,
+		.publish = on_publish,
+		.context = agent,
+		.topic = config->mqtt.topic,
+		.reading = config->reading,
+		.alarm = config->alarm,
+		.alerts = config->alerts,
+	};
+	return pipeline_create(&pipeline, &agent->pipeline, why);
+}
+
+static enum status make_worker(struct agent *agent, struct why *why)
+{
+	agent->requests = (struct requests){
+		.client_id = agent->config->mqtt.client_id,
+		.model_path = agent->config->model.path,
+		.slot = agent->slot,
+		.metrics = agent->metrics,
+		.mqtt = agent->mqtt,
+		.health = &agent->health,
+	};
+	struct worker_options worker = {
+		.queue = agent->queue,
+		.pipeline = agent->pipeline,
+		.slot = agent->slot,
+		.mqtt = agent->mqtt,
+		.health = &agent->health,
+		.batch = (size_t)agent->config->store.batch,
+		.requests = agent->requests_queue,
+		.on_request = requests_answer,
+		.context = &agent->requests,
+	};
+	return worker_start(&worker, &agent->worker, why);
+}
+
+static enum status make_http(struct agent *agent, struct why *why)
+{
+	const struct config *config = agent->config;
+	struct http_options http = {
+		.config = &config->http,
+		.health_config = &config->health,
+		.store_path = config->store.path,
+		.model_path = config->model.path,
+		.slot = agent->slot,
+		.metrics = agent->metrics,
+		.health = &agent->health,
+	};
+	return http_start(&http, &agent->http, why);
+}
+
+static void fill_health(struct agent *agent)
+{
+	struct health *health = &agent->health;
+
+	health->mqtt = agent->mqtt;
+	health->slot = agent->slot;
+	health->metrics = agent->metrics;
+	health->store_path = agent->config->store.path;
+	health->reserve_bytes = agent->config->store.reserve_mb * 1048576;
+	health->grace_ms = agent->config->mqtt.grace_s * 1000;
+	health->started_ms = time_now_ms();
+	atomic_store(&health->beat_ns, time_monotonic_ns());
+}
+
+/* An agent without a model keeps history and waits for one. */
+static void load_first_model(struct agent *agent)
+{
+	struct why why;
+
+	if (model_slot_load(agent->slot, agent->config->model.path, &why) != STATUS_OK) {
+		log_error("no model, readings are stored unscored: %s", why.text);
+		return;
+	}
+	const struct model *model = model_slot_hold(agent->slot, NULL);
+	log_info("model loaded: id=%s detector=%s features=%zu trees=%zu threshold=%g", model->id,
+		detector_name(model->detector.kind), model->schema.count,
+		forest_columns(model->detector.forest)->trees, model->threshold);
+	model_slot_release(agent->slot, model);
+	malloc_trim(0); /* parsing took many times what the model keeps */
+}
+
+/* What dashboards and people want to know of an agent: version, model, settings. */
+static void publish_info(struct agent *agent)
+{
+	uint64_t connects = mqtt_connects(agent->mqtt);
+	const struct model *model = model_slot_hold(agent->slot, NULL);
+	const char *id = model ? model->id : "";
+
+	if (mqtt_connected(agent->mqtt) &&
+		(connects != agent->info_connects || strcmp(id, agent->info_model) != 0)) {
+		static char body[INFO_MAX], settings[INFO_MAX / 2]; /* main thread only */
+		struct text text = text_start(body, sizeof(body));
+		text_add(&text, "{\"version\":\"" ISOLDE_VERSION "\",\"model\":");
+		if (model) {
+			text_add(&text, "{\"id\":");
+			text_add_json(&text, model->id);
+			text_add(&text, ",\"detector\":");
+			text_add_json(&text, detector_name(model->detector.kind));
+			text_add(&text, ",\"threshold\":");
+			text_add_number(&text, model->threshold);
+			text_add(&text, ",\"trained\":");
+			text_add_time(&text, model->trained_ms);
+			text_add(&text, "}");
+		} else {
+			text_add(&text, "null");
+		}
+		text_add(&text, ",\"settings\":");
+		text_add(&text,
+			config_json(agent->config, settings, sizeof(settings)) ? settings : "null");
+		text_add(&text, "}");
+		if (mqtt_publish(agent->mqtt, agent->info_topic, body, text_end(&text), 1, true,
+			    0) == STATUS_OK) {
+			agent->info_connects = connects;
+			snprintf(agent->info_model, sizeof(agent->info_model), "%s", id);
+		}
+	}
+	if (model)
+		model_slot_release(agent->slot, model);
+}
+
+static void note_ready(struct agent *agent)
+{
+	int64_t age_ms = (time_monotonic_ns() - agent->began_ns) / 1000000;
+
+	if (agent->ready)
+		return;
+	if (mqtt_subscribed(agent->mqtt))
+		log_info("ready: subscribed to %s after %lld ms", agent->filter, (long long)age_ms);
+	else if (age_ms >= READY_WAIT_MS)
+		log_warning("the broker does not answer yet, carrying on without it");
+	else
+		return;
+	agent->ready = true;
+	notify_send("READY=1\nSTATUS=running");
+}
+
+static void reload(struct agent *agent)
+{
+	struct why why;
+	char state[80];
+
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld",
+		(long long)(time_monotonic_ns() / 1000));
+	notify_send(state);
+	if (requests_reload(&agent->requests, "SIGHUP", &why) == STATUS_OK)
+		malloc_trim(0);
+	notify_send("READY=1");
+}
+
+static void wait_for_signal(const sigset_t *signals, int timeout_ms, int *signal_out)
+{
+	struct timespec timeout = { .tv_sec = timeout_ms / 1000,
+		.tv_nsec = (long)(timeout_ms % 1000) * 1000000 };
+	*signal_out = sigtimedwait(signals, NULL, &timeout);
+}
+
+/* Until SIGTERM or SIGINT. */
+static void serve(struct agent *agent, const sigset_t *signals)
+{
+	int64_t watchdog_ms = notify_watchdog_ms(), fed_ns = 0;
+
+	for (;;) {
+		int signal_seen;
+		note_ready(agent);
+		publish_info(agent);
+		int64_t now = time_monotonic_ns();
+		if (watchdog_ms > 0 && now - fed_ns >= watchdog_ms * 1000000 &&
+			health_live(&agent->health)) {
+			notify_send("WATCHDOG=1");
+			fed_ns = now;
+		}
+		wait_for_signal(signals, agent->ready ? IDLE_MS : STARTING_MS, &signal_seen);
+		if (signal_seen == SIGHUP)
+			reload(agent);
+		else if (signal_seen == SIGTERM || signal_seen == SIGINT)
+			return;
+	}
+}
+
+/* Disconnecting first lets the broker keep, in our session, what comes from now on; then what is
+ * in hand is committed. */
+static void stop(struct agent *agent)
+{
+	notify_send("STOPPING=1");
+	mqtt_stop(agent->mqtt, MQTT_STOP_MS);
+	if (agent->queue)
+		queue_close(agent->queue);
+	worker_join(agent->worker);
+	http_stop(agent->http);
+	pipeline_destroy(agent->pipeline);
+	mqtt_destroy(agent->mqtt);
+	queue_destroy(agent->requests_queue);
+	queue_destroy(agent->queue);
+	store_close(agent->store);
+	model_slot_destroy(agent->slot);
+	metrics_destroy(agent->metrics);
+}
+
+static enum status start(struct agent *agent, struct why *why)
+{
+	const struct config *config = agent->config;
+	enum status st;
+
+	if ((st = metrics_create(&agent->metrics)) || (st = model_slot_create(&agent->slot)) ||
+		(st = queue_create((size_t)config->reading.queue_kb * 1024, &agent->queue)) ||
+		(st = queue_create(REQUEST_BYTES, &agent->requests_queue)))
+		return fail(why, st, "no memory to start");
+	if ((st = make_mqtt(agent, why)))
+		return st;
+	fill_health(agent);
+	/* The ports first: a taken one is found before anything else moves. */
+	if ((st = make_http(agent, why)) ||
+		(st = store_open(config->store.path, STORE_WRITE, &agent->store, why)))
+		return st;
+	load_first_model(agent);
+	if ((st = make_pipeline(agent, why)) || (st = make_worker(agent, why)))
+		return st;
+	return mqtt_start(agent->mqtt, why);
+}
+
+static enum status run(const struct config *config, struct why *why)
+{
+	static struct agent agent; /* large, and there is one */
+	sigset_t signals;
+
+	agent.config = config;
+	agent.began_ns = time_monotonic_ns();
+	/* Blocked before the first thread, so that only serve() sees them. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+
+	log_info("isolde-agent " ISOLDE_VERSION " starts: broker=%s topic=%s store=%s model=%s",
+		config->mqtt.url, config->mqtt.topic, config->store.path, config->model.path);
+	enum status st = start(&agent, why);
+	if (st == STATUS_OK) {
+		serve(&agent, &signals);
+		log_info("stopping: draining %zu messages", queue_length(agent.queue));
+		sigprocmask(SIG_UNBLOCK, &signals, NULL); /* a second signal ends it at once */
+	}
+	stop(&agent);
+	if (st == STATUS_OK)
+		log_info("stopped");
+	return st;
+}
+
+/* A library that opens a file must never get descriptor 0, 1 or 2. */
+static void guard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+			abort();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = { .mode = MODE_RUN };
+	struct config config = { .origin = NULL };
+	struct why why = { "" };
+
+	guard_descriptors();
+	umask(027);
+	argp_err_exit_status = 64;
+	argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+	enum status st = config_load(
+		arguments.config, environ, arguments.sets, arguments.set_count, &config, &why);
+	if (st == STATUS_OK) {
+		log_setup(config.log.level, config.log.format);
+		switch (arguments.mode) {
+		case MODE_CHECK:
+			puts("the settings are valid");
+			break;
+		case MODE_PRINT:
+			config_print(&config, stdout);
+			break;
+		case MODE_HEALTHCHECK:
+			st = healthcheck(config.health.listen, &why);
+			break;
+		case MODE_RUN:
+			st = run(&config, &why);
+			break;
+		}
+	}
+	if (st != STATUS_OK)
+		log_error("%s", why.text);
+	config_finish(&config);
+	return status_exit_code(st);
+}

@@ -1,0 +1,520 @@
+#include "agent/pipeline.h"
+#include "agent/machines.h"
+#include "common/log.h"
+#include "common/timeutil.h"
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOPIC_SIZE = MACHINE_NAME_MAX + 32 };
+
+/* What one message came to. */
+struct judgement {
+	enum reject reject; /* not REJECT_NONE: the rest but the message is unset */
+	bool duplicate;
+	bool alarm_changed;
+	struct machine *machine; /* borrowed from p->machines */
+	struct verdict verdict;
+};
+
+struct pipeline {
+	struct pipeline_options options;
+	char *topic;           /* the template */
+	size_t prefix, suffix; /* bytes around {machine} in it */
+	struct machines *machines;
+	struct schema schema; /* of the model last seen, or what readings bore before the first */
+	bool schema_known;    /* a model was seen */
+	bool storing;         /* the transaction is alive */
+	struct judgement *judged; /* [room] of the current batch */
+	size_t room;
+	struct log_limit rejected[REJECT_COUNT], store_limit;
+};
+
+/* ---- topics ---- */
+
+static const char mark[] = "{machine}";
+
+enum status pipeline_filter(const char *template, char *out, size_t size, struct why *why)
+{
+	const char *at = strstr(template, mark);
+	size_t len = strlen(template);
+
+	if (!at || strstr(at + 1, mark))
+		return fail(why, STATUS_BAD_CONFIG,
+			"topic \"%.100s\": one level has to be {machine}", template);
+	const char *after = at + sizeof(mark) - 1;
+	if ((at > template && at[-1] != '/') || (*after && *after != '/'))
+		return fail(why, STATUS_BAD_CONFIG,
+			"topic \"%.100s\": {machine} has to be a whole level", template);
+	if (strpbrk(template, "+#") || template[0] == '$' || template[0] == '/')
+		return fail(why, STATUS_BAD_CONFIG,
+			"topic \"%.100s\": no wildcards, and neither $ nor / at its beginning",
+			template);
+	if (len - (sizeof(mark) - 1) + 2 > size)
+		return fail(why, STATUS_BAD_CONFIG, "topic \"%.100s\": too long", template);
+	snprintf(out, size, "%.*s+%s", (int)(at - template), template, after);
+	return STATUS_OK;
+}
+
+/* The machine's name in a topic; false if the topic is not of our template or names none. */
+static bool machine_of(const struct pipeline *p, const struct message *message, char *out)
+{
+	size_t around = p->prefix + p->suffix;
+
+	if (message->topic_len <= around || strlen(message->topic) != message->topic_len)
+		return false;
+	size_t len = message->topic_len - around;
+	const char *name = message->topic + p->prefix;
+	if (strncmp(message->topic, p->topic, p->prefix) != 0 ||
+		strcmp(name + len, p->topic + p->prefix + sizeof(mark) - 1) != 0 ||
+		!machine_name_valid(name, len))
+		return false;
+	memcpy(out, name, len);
+	out[len] = '\0';
+	return true;
+}
+
+/* ---- one message: decode, score, decide ---- */
+
+static enum reject decode(
+	struct pipeline *p, const struct message *message, struct reading *out, struct why *why)
+{
+	if (!machine_of(p, message, out->machine)) {
+		(void)fail(why, STATUS_BAD_INPUT, "the topic names no machine, [A-Za-z0-9_-]{1,%d}",
+			MACHINE_NAME_MAX);
+		return REJECT_TOPIC;
+	}
+	if (message->retained) {
+		(void)fail(why, STATUS_BAD_INPUT, "a retained message is no fresh reading");
+		return REJECT_RETAINED;
+	}
+	if (message->full_len > PAYLOAD_MAX) {
+		(void)fail(why, STATUS_BAD_INPUT, "a payload of %zu bytes, at most %d",
+			message->full_len, PAYLOAD_MAX);
+		return REJECT_OVERSIZE;
+	}
+	out->received_ms = message->received_ms;
+	if (!p->schema_known) {
+		reading_discover(message->payload, message->len, &p->schema);
+		for (size_t i = 0; i < FEATURES_MAX;
+			i++) /* the schema may yet grow in this batch */
+			out->value[i] = NAN;
+	}
+	return reading_decode(message->payload, message->len, &p->schema, out, why);
+}
+
+static void score(struct pipeline *p, const struct model *model, struct verdict *v)
+{
+	v->score = v->threshold = NAN;
+	v->quality = v->reading.missing && p->schema_known ? QUALITY_MISSING : QUALITY_GOOD;
+	v->anomalous = false;
+	v->model[0] = '\0';
+	if (!model)
+		return;
+	int64_t began = time_monotonic_ns();
+	double s = detector_score(&model->detector, v->reading.value);
+	metrics_observe(
+		p->options.metrics, HISTOGRAM_SCORE, (double)(time_monotonic_ns() - began) * 1e-9);
+	if (isnan(s))
+		return;
+	v->score = s;
+	v->threshold = model->threshold;
+	v->anomalous = s > model->threshold;
+	memcpy(v->model, model->id, sizeof(v->model));
+}
+
+/* Late readings and unscored ones say nothing about now. */
+static void decide(struct pipeline *p, const struct model *model, struct judgement *j)
+{
+	const struct verdict *v = &j->verdict;
+
+	if (v->late || isnan(v->score))
+		return;
+	struct alarm_input input = { .at_ms = v->reading.at_ms,
+		.anomalous = v->anomalous,
+		.score = v->score,
+		.threshold = v->threshold };
+	if (v->anomalous) {
+		double contribution[FEATURES_MAX];
+		detector_explain(&model->detector, v->reading.value, v->score, contribution);
+		size_t first = detector_first(&model->detector, v->reading.value, contribution);
+		input.sensor = model->schema.feature[first].name;
+	}
+	struct alarm_policy policy = { (unsigned)p->options.alarm.raise_count,
+		(unsigned)p->options.alarm.raise_window, (unsigned)p->options.alarm.clear_count };
+	bool was_active = j->machine->alarm.state != ALARM_NORMAL;
+	j->alarm_changed = alarm_next(&j->machine->alarm, &policy, v->reading.machine, &input);
+	bool is_active = j->machine->alarm.state != ALARM_NORMAL;
+	if (is_active != was_active)
+		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, is_active ? 1 : -1);
+	if (is_active && !was_active)
+		metrics_add(p->options.metrics, METRIC_ALARMS_RAISED, 1);
+}
+
+static enum reject find_machine(struct pipeline *p, struct judgement *j, struct why *why)
+{
+	const char *name = j->verdict.reading.machine;
+	enum status st = machines_find(p->machines, name, &j->machine, why);
+
+	if (st == STATUS_FULL)
+		return REJECT_MACHINES;
+	/* Of a failing store only the newest time is missing: the reading counts as not late. */
+	metrics_set(p->options.metrics, METRIC_MACHINES, (int64_t)machines_count(p->machines));
+	return REJECT_NONE;
+}
+
+static bool is_late(const struct pipeline *p, const struct judgement *j)
+{
+	return j->verdict.reading.at_ms < j->machine->newest_ms - p->options.reading.late_s * 1000;
+}
+
+static enum status note_rejected(struct pipeline *p, const struct message *message,
+	const struct judgement *j, const struct why *reason, struct why *why)
+{
+	log_limited(&p->rejected[j->reject], LOG_LEVEL_WARNING,
+		"message rejected: reason=%s topic=%.100s: %s", reject_name(j->reject),
+		message->topic, reason->text);
+	if (!p->storing)
+		return STATUS_OK;
+	return store_add_rejected(p->options.store, message->received_ms, message->topic,
+		reject_name(j->reject), reason->text, message->payload, message->len, why);
+}
+
+/* ---- a batch ---- */
+
+static enum status judge(struct pipeline *p, const struct model *model,
+	const struct message *message, struct judgement *j, struct why *why)
+{
+	struct why reason = { "" };
+	enum status st = STATUS_OK;
+
+	memset(j, 0, offsetof(struct judgement, verdict));
+	j->reject = decode(p, message, &j->verdict.reading, &reason);
+	if (j->reject == REJECT_NONE)
+		j->reject = find_machine(p, j, &reason);
+	if (j->reject != REJECT_NONE)
+		return note_rejected(p, message, j, &reason, why);
+	score(p, model, &j->verdict);
+	j->verdict.late = is_late(p, j);
+	if (p->storing)
+		st = store_add(p->options.store, &j->verdict, &p->schema, &j->duplicate, why);
+	if (j->duplicate)
+		return STATUS_OK;
+	if (j->verdict.reading.at_ms > j->machine->newest_ms)
+		j->machine->newest_ms = j->verdict.reading.at_ms;
+	decide(p, model, j); /* also when the store fails: an alarm matters more than its record */
+	return st;
+}
+
+/* Sums the batch up for the ledger; `stored`: the commit succeeded. */
+static void count(const struct judgement *judged, size_t n, bool stored, struct ledger *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < n; i++) {
+		if (judged[i].reject != REJECT_NONE)
+			out->rejected[judged[i].reject]++;
+		else if (!stored)
+			out->dropped[DROP_STORE]++;
+		else if (judged[i].duplicate)
+			out->duplicate++;
+		else
+			out->stored++;
+	}
+}
+
+/* The ledger as it will stand once this batch is committed, into the same transaction. */
+static enum status persist_ledger(struct pipeline *p, const struct ledger *change, struct why *why)
+{
+	struct ledger now;
+	char name[48];
+	enum status st;
+
+	metrics_ledger(p->options.metrics, &now);
+	if ((st = store_set_counter(
+		     p->options.store, "stored", (int64_t)(now.stored + change->stored), why)) ||
+		(st = store_set_counter(p->options.store, "duplicate",
+			 (int64_t)(now.duplicate + change->duplicate), why)))
+		return st;
+	for (int i = REJECT_NONE + 1; i < REJECT_COUNT; i++) {
+		if (now.rejected[i] + change->rejected[i] == 0)
+			continue;
+		snprintf(name, sizeof(name), "rejected.%s", reject_name((enum reject)i));
+		st = store_set_counter(p->options.store, name,
+			(int64_t)(now.rejected[i] + change->rejected[i]), why);
+		if (st != STATUS_OK)
+			return st;
+	}
+	for (int i = 0; i < DROP_COUNT; i++) {
+		if (now.dropped[i] == 0)
+			continue;
+		snprintf(name, sizeof(name), "dropped.%s", drop_name((enum drop)i));
+		if ((st = store_set_counter(p->options.store, name, (int64_t)now.dropped[i], why)))
+			return st;
+	}
+	return STATUS_OK;
+}
+
+static enum status persist_alarms(struct pipeline *p, size_t n, struct why *why)
+{
+	char text[ALARM_TEXT_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		const struct judgement *j = &p->judged[i];
+		if (!j->alarm_changed)
+			continue;
+		if (alarm_encode(&j->machine->alarm, j->machine->name, text, sizeof(text)) == 0)
+			continue;
+		enum status st = store_set_alarm(p->options.store, j->machine->name, text, why);
+		if (st != STATUS_OK)
+			return st;
+	}
+	return STATUS_OK;
+}
+
+static void publish_verdict(struct pipeline *p, const struct judgement *j)
+{
+	const struct pipeline_options *o = &p->options;
+	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
+
+	if (o->alerts.verdicts == VERDICTS_NONE ||
+		(o->alerts.verdicts == VERDICTS_ANOMALIES && !j->verdict.anomalous))
+		return;
+	snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
+	size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
+	if (!o->publish(o->context, topic, text, len, (int)o->alerts.verdict_qos, false))
+		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, 1);
+}
+
+static void publish_alarm(struct pipeline *p, const struct machine *machine)
+{
+	char topic[TOPIC_SIZE], text[ALARM_TEXT_MAX];
+	size_t len = alarm_encode(&machine->alarm, machine->name, text, sizeof(text));
+
+	snprintf(topic, sizeof(topic), "alerts/%s/alarm", machine->name);
+	/* Refused while the broker is away: every current alarm is sent again on reconnect. */
+	(void)p->options.publish(p->options.context, topic, text, len, 1, true);
+}
+
+static void publish(struct pipeline *p, const struct message *messages, size_t n)
+{
+	struct metrics *metrics = p->options.metrics;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct judgement *j = &p->judged[i];
+		if (j->reject != REJECT_NONE || j->duplicate)
+			continue;
+		const struct verdict *v = &j->verdict;
+		metrics_add(metrics,
+			isnan(v->score)        ? METRIC_VERDICTS_UNSCORED
+				: v->anomalous ? METRIC_VERDICTS_ANOMALY
+					       : METRIC_VERDICTS_NORMAL,
+			1);
+		if (v->late)
+			metrics_add(metrics, METRIC_LATE, 1);
+		metrics_machine(metrics, j->machine->name, v->score, v->reading.at_ms);
+		publish_verdict(p, j);
+		if (j->alarm_changed)
+			publish_alarm(p, j->machine);
+		metrics_observe(metrics, HISTOGRAM_LATENCY,
+			(double)(time_monotonic_ns() - messages[i].received_ns) * 1e-9);
+	}
+}
+
+static enum status make_room(struct pipeline *p, size_t n, struct why *why)
+{
+	if (n <= p->room)
+		return STATUS_OK;
+	struct judgement *judged = realloc(p->judged, n * sizeof(*judged));
+	if (!judged)
+		return fail(why, STATUS_NO_MEMORY, "no memory for a batch of %zu", n);
+	p->judged = judged;
+	p->room = n;
+	return STATUS_OK;
+}
+
+/* Judges all messages inside one transaction, and commits it. After a failure the rest of the
+ * batch is still judged, for its alarms. */
+static enum status judge_batch(struct pipeline *p, const struct model *model,
+	const struct message *messages, size_t n, struct why *why)
+{
+	struct ledger change;
+	struct why ignored;
+	enum status st = store_begin(p->options.store, why);
+
+	for (size_t i = 0; i < n; i++) {
+		p->storing = st == STATUS_OK;
+		enum status one = judge(p, model, &messages[i], &p->judged[i], st ? &ignored : why);
+		if (st == STATUS_OK)
+			st = one;
+	}
+	count(p->judged, n, true, &change);
+	if (st == STATUS_OK)
+		st = persist_ledger(p, &change, why);
+	if (st == STATUS_OK)
+		st = persist_alarms(p, n, why);
+	int64_t began = time_monotonic_ns();
+	if (st == STATUS_OK)
+		st = store_commit(p->options.store, why);
+	else
+		store_rollback(p->options.store);
+	metrics_observe(
+		p->options.metrics, HISTOGRAM_COMMIT, (double)(time_monotonic_ns() - began) * 1e-9);
+	return st;
+}
+
+enum status pipeline_run(struct pipeline *p, const struct model *model,
+	const struct message *messages, size_t n, struct why *why)
+{
+	struct ledger change;
+	enum status st = make_room(p, n, why);
+
+	if (st != STATUS_OK) {
+		memset(&change, 0, sizeof(change));
+		change.dropped[DROP_STORE] = n;
+		metrics_settle(p->options.metrics, &change);
+		return st;
+	}
+	if (model) {
+		p->schema = model->schema;
+		p->schema_known = true;
+	}
+	st = judge_batch(p, model, messages, n, why);
+	count(p->judged, n, st == STATUS_OK, &change);
+	metrics_settle(p->options.metrics, &change);
+	if (st != STATUS_OK) {
+		metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
+		log_limited(&p->store_limit, LOG_LEVEL_ERROR,
+			"history not written, %zu readings dropped and counted: %s",
+			(size_t)change.dropped[DROP_STORE], why->text);
+	}
+	publish(p, messages, n);
+	return st;
+}
+
+void pipeline_republish(struct pipeline *p)
+{
+	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m)) {
+		if (m->alarm.id[0])
+			publish_alarm(p, m);
+	}
+}
+
+/* ---- making one ---- */
+
+struct restore {
+	struct pipeline *pipeline;
+	struct ledger ledger;
+};
+
+static void restore_counter(void *context, const char *name, int64_t value)
+{
+	struct ledger *l = &((struct restore *)context)->ledger;
+
+	if (strcmp(name, "stored") == 0)
+		l->stored = (uint64_t)value;
+	else if (strcmp(name, "duplicate") == 0)
+		l->duplicate = (uint64_t)value;
+	for (int i = REJECT_NONE + 1; i < REJECT_COUNT; i++) {
+		if (strncmp(name, "rejected.", 9) == 0 &&
+			strcmp(name + 9, reject_name((enum reject)i)) == 0)
+			l->rejected[i] = (uint64_t)value;
+	}
+	for (int i = 0; i < DROP_COUNT; i++) {
+		if (strncmp(name, "dropped.", 8) == 0 &&
+			strcmp(name + 8, drop_name((enum drop)i)) == 0)
+			l->dropped[i] = (uint64_t)value;
+	}
+}
+
+struct stored_alarm {
+	char machine[MACHINE_NAME_MAX + 1];
+	struct alarm alarm;
+	struct stored_alarm *next;
+};
+
+static void collect_alarm(void *context, const char *machine, const char *json)
+{
+	struct stored_alarm **list = context, *one = calloc(1, sizeof(*one));
+	struct why why;
+
+	if (!one || alarm_decode(json, strlen(json), &one->alarm, &why) != STATUS_OK ||
+		!machine_name_valid(machine, strlen(machine))) {
+		log_warning("stored alarm of machine %.64s is unreadable, ignoring it", machine);
+		free(one);
+		return;
+	}
+	strcpy(one->machine, machine);
+	one->next = *list;
+	*list = one;
+}
+
+static enum status restore_alarms(struct pipeline *p, struct why *why)
+{
+	struct stored_alarm *list = NULL;
+	enum status st = store_alarms(p->options.store, collect_alarm, &list, why);
+
+	while (list) {
+		struct stored_alarm *one = list;
+		struct machine *machine;
+		list = one->next;
+		if (st == STATUS_OK)
+			st = machines_find(p->machines, one->machine, &machine, why);
+		if (st == STATUS_OK) {
+			machine->alarm = one->alarm;
+			if (one->alarm.state != ALARM_NORMAL)
+				metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, 1);
+		}
+		free(one);
+	}
+	return st;
+}
+
+static enum status restore(struct pipeline *p, struct why *why)
+{
+	struct restore r = { .pipeline = p };
+	enum status st = store_counters(p->options.store, restore_counter, &r, why);
+
+	if (st != STATUS_OK)
+		return st;
+	metrics_restore(p->options.metrics, &r.ledger);
+	return restore_alarms(p, why);
+}
+
+enum status pipeline_create(
+	const struct pipeline_options *options, struct pipeline **out, struct why *why)
+{
+	char filter[QUEUE_TOPIC_MAX];
+	enum status st = pipeline_filter(options->topic, filter, sizeof(filter), why);
+
+	if (st != STATUS_OK)
+		return st;
+	struct pipeline *p = calloc(1, sizeof(*p));
+	if (!p || !(p->topic = strdup(options->topic))) {
+		free(p);
+		return fail(why, STATUS_NO_MEMORY, "no memory for the pipeline");
+	}
+	p->options = *options;
+	p->prefix = (size_t)(strstr(p->topic, mark) - p->topic);
+	p->suffix = strlen(p->topic) - p->prefix - (sizeof(mark) - 1);
+	st = machines_create(options->store, (size_t)options->reading.machines, &p->machines, why);
+	if (st == STATUS_OK)
+		st = restore(p, why);
+	if (st != STATUS_OK) {
+		pipeline_destroy(p);
+		return st;
+	}
+	*out = p;
+	return STATUS_OK;
+}
+
+void pipeline_destroy(struct pipeline *p)
+{
+	if (!p)
+		return;
+	machines_destroy(p->machines);
+	free(p->judged);
+	free(p->topic);
+	free(p);
+}

@@ -1,0 +1,24 @@
+/* Commands by MQTT: isolde/<agent>/request/<verb> is answered on .../response/<verb> with
+ * {"status":"ok|error","error":...,"transaction":...}. Verbs: reload, health. Worker thread. */
+#ifndef ISOLDE_AGENT_REQUESTS_H
+#define ISOLDE_AGENT_REQUESTS_H
+
+#include "agent/health.h"
+#include "agent/queue.h"
+
+struct requests {
+	const char *client_id;
+	const char *model_path;
+	struct model_slot *slot;
+	struct metrics *metrics;
+	struct mqtt *mqtt;
+	struct health *health;
+};
+
+/* `context` is a struct requests. */
+void requests_answer(void *context, const struct message *message);
+
+/* Loads the configured model into the slot, counted and logged; `asker`: who wanted it. */
+enum status requests_reload(struct requests *requests, const char *asker, struct why *why) MUST_USE;
+
+#endif
