@@ -1,0 +1,294 @@
+#include "trainer/command.h"
+#include "common/csvfile.h"
+#include "common/log.h"
+#include "common/model.h"
+#include "common/number.h"
+#include "common/timeutil.h"
+#include "common/train.h"
+#include "trainer/evaluate.h"
+#include "trainer/progress.h"
+#include "trainer/report.h"
+#include "trainer/score.h"
+#include "trainer/show.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- train ---- */
+
+/* The file is read twice, for its numbers and for its digest: a pipe would be empty by then. */
+static enum status check_regular(const char *path, struct why *why)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return fail(why, STATUS_BAD_INPUT, "%s: not a regular file", path);
+	return STATUS_OK;
+}
+
+static bool amends_known(const struct options *o, const struct schema *schema, struct why *why)
+{
+	for (size_t i = 0; i < o->amendments; i++) {
+		if (schema_find(schema, o->amendment[i].name) < 0) {
+			(void)fail(why, STATUS_USAGE, "--%s: %s has no column %s",
+				*o->amendment[i].unit ? "unit" : "range", o->baseline,
+				o->amendment[i].name);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The file's columns with the units and ranges of the command line. */
+static enum status amend_schema(
+	const struct options *o, const struct schema *from, struct schema *out, struct why *why)
+{
+	struct schema schema = { .count = 0 };
+
+	if (!amends_known(o, from, why))
+		return STATUS_USAGE;
+	for (size_t i = 0; i < from->count; i++) {
+		struct feature f = from->feature[i];
+		for (size_t j = 0; j < o->amendments; j++) {
+			const struct amendment *a = &o->amendment[j];
+			if (strcmp(a->name, f.name) != 0)
+				continue;
+			if (*a->unit) {
+				memcpy(f.unit, a->unit, sizeof(f.unit));
+			} else {
+				f.low = a->low;
+				f.high = a->high;
+			}
+		}
+		if (schema_add(&schema, f.name, f.unit, f.low, f.high, why) != STATUS_OK)
+			return STATUS_USAGE; /* the file's own names were checked when read */
+	}
+	*out = schema;
+	return STATUS_OK;
+}
+
+static void warn_impossible(const struct csvfile *csv, const struct schema *schema)
+{
+	for (size_t i = 0; i < schema->count; i++) {
+		const struct feature *f = &schema->feature[i];
+		size_t n = 0;
+		for (size_t row = 0; row < csv->rows; row++) {
+			double x = csv->value[row * schema->count + i];
+			n += x < f->low || x > f->high;
+		}
+		if (n > 0)
+			log_warning("column %s: %zu values outside its range %g .. %g, trained on "
+				    "all the same",
+				f->name, n, f->low, f->high);
+	}
+}
+
+/* Moves the rows with no missing cell to the front; returns how many. */
+static size_t keep_complete(struct csvfile *csv)
+{
+	size_t width = csv->schema.count, kept = 0;
+
+	for (size_t row = 0; row < csv->rows; row++) {
+		const double *x = &csv->value[row * width];
+		bool complete = true;
+		for (size_t i = 0; i < width; i++)
+			complete = complete && !isnan(x[i]);
+		if (complete)
+			memmove(&csv->value[kept++ * width], x, width * sizeof(*x));
+	}
+	return kept;
+}
+
+/* Now, or the time that makes a model reproducible bit for bit
+ * (reproducible-builds.org/specs/source-date-epoch). */
+static enum status training_time(int64_t *out, struct why *why)
+{
+	const char *epoch = getenv("SOURCE_DATE_EPOCH");
+	long long seconds;
+
+	if (!epoch) {
+		*out = time_now_ms();
+		return STATUS_OK;
+	}
+	if (!number_parse_integer(epoch, 0, TIME_MAX_MS / 1000, &seconds))
+		return fail(why, STATUS_BAD_CONFIG,
+			"SOURCE_DATE_EPOCH=\"%.40s\" is not a number of seconds since 1970", epoch);
+	*out = seconds * 1000;
+	return STATUS_OK;
+}
+
+static enum status sign(struct model *model, const char *baseline, struct why *why)
+{
+	snprintf(model->program, sizeof(model->program), "isolde-trainer %s", ISOLDE_VERSION);
+	enum status st = training_time(&model->trained_ms, why);
+	if (st == STATUS_OK)
+		st = digest_file_hex(baseline, model->data_digest, why);
+	return st;
+}
+
+static void print_trained(const struct model *model, const struct options *o)
+{
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+
+	printf("\ntrained        %s: %zu trees of %zu rows, seed %llu, on %llu rows\n",
+		detector_name(model->detector.kind), c->trees, c->sample_size,
+		(unsigned long long)model->seed, (unsigned long long)model->rows);
+	printf("threshold      %.6f (the %g quantile of the training scores)\n", model->threshold,
+		model->quantile);
+	printf("model          %s\n", o->model);
+	printf("id             %s\n", model->id);
+}
+
+static enum status train_and_save(
+	const struct options *o, struct csvfile *csv, const struct schema *schema, struct why *why)
+{
+	struct progress progress;
+	struct train_options options = { .kind = o->detector,
+		.trees = o->trees,
+		.sample_size = o->sample_size,
+		.seed = o->seed,
+		.quantile = o->quantile,
+		.progress = progress_update,
+		.context = &progress };
+	struct model *model = NULL;
+	size_t rows = keep_complete(csv);
+
+	progress_start(&progress, "training");
+	enum status st = train_model(schema, csv->value, rows, &options, &model, why);
+	progress_finish(&progress);
+	if (st == STATUS_OK)
+		st = sign(model, o->baseline, why);
+	if (st == STATUS_OK)
+		st = model_save(model, o->model, why);
+	if (st == STATUS_OK)
+		print_trained(model, o);
+	model_destroy(model);
+	return st;
+}
+
+enum status command_train(const struct options *o, struct why *why)
+{
+	struct csvfile csv = { .rows = 0 };
+	struct report report;
+	struct schema schema;
+
+	enum status st = check_regular(o->baseline, why);
+	if (st == STATUS_OK)
+		st = csvfile_load(o->baseline, &csv, why);
+	if (st == STATUS_OK)
+		st = amend_schema(o, &csv.schema, &schema, why);
+	if (st == STATUS_OK)
+		st = report_make(&csv, &report, why);
+	if (st != STATUS_OK)
+		goto done;
+
+	report_print(&report, &csv, o->baseline, stdout);
+	fflush(stdout); /* before a refusal on stderr; main looks for errors */
+	st = report_check(&report, &csv, o->baseline, why);
+	if (st != STATUS_OK)
+		goto done;
+	warn_impossible(&csv, &schema);
+	st = train_and_save(o, &csv, &schema, why);
+done:
+	csvfile_free(&csv);
+	return st;
+}
+
+/* ---- score, evaluate ---- */
+
+/* A file and its scores by a model. */
+struct scoring {
+	struct model *model;
+	struct csvfile csv;
+	double *score; /* [csv.rows] */
+};
+
+static void scoring_finish(struct scoring *s)
+{
+	model_destroy(s->model);
+	csvfile_free(&s->csv);
+	free(s->score);
+}
+
+/* scoring_finish(out) afterwards, also on failure. */
+static enum status scoring_make(const struct options *o, struct scoring *out, struct why *why)
+{
+	size_t column[FEATURES_MAX];
+	char ignored[512];
+
+	*out = (struct scoring){ .model = NULL };
+	enum status st = model_load(o->model, &out->model, why);
+	if (st == STATUS_OK)
+		st = csvfile_load(o->input, &out->csv, why);
+	if (st == STATUS_OK)
+		st = score_match(out->model, &out->csv, o->input, column, why);
+	if (st != STATUS_OK)
+		return st;
+	score_ignored(out->model, &out->csv, ignored, sizeof(ignored));
+	if (*ignored)
+		log_warning("%s: the model does not know these columns, ignoring them: %s",
+			o->input, ignored);
+	out->score = malloc((out->csv.rows ? out->csv.rows : 1) * sizeof(*out->score));
+	if (!out->score)
+		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", out->csv.rows);
+	score_rows(out->model, &out->csv, column, out->score);
+	return STATUS_OK;
+}
+
+enum status command_score(const struct options *o, struct why *why)
+{
+	struct scoring s;
+	enum status st = scoring_make(o, &s, why);
+
+	if (st == STATUS_OK && o->smooth > 1)
+		st = score_smooth(&s.csv, o->smooth, s.score, why);
+	if (st == STATUS_OK)
+		score_print(s.model, s.score, s.csv.rows, stdout);
+	scoring_finish(&s);
+	return st;
+}
+
+static enum status check_labelled(const struct scoring *s, const char *path, struct why *why)
+{
+	if (!s->csv.label)
+		return fail(why, STATUS_BAD_INPUT, "%s: no label column%s, nothing to compare with",
+			path, s->csv.rows ? "" : " or no rows");
+	return STATUS_OK;
+}
+
+enum status command_evaluate(const struct options *o, struct why *why)
+{
+	struct scoring s;
+	struct figures figures;
+
+	enum status st = scoring_make(o, &s, why);
+	if (st == STATUS_OK)
+		st = check_labelled(&s, o->input, why);
+	if (st == STATUS_OK)
+		st = evaluate(s.score, s.csv.label, s.csv.rows, s.model->threshold, &figures, why);
+	if (st == STATUS_OK) {
+		evaluate_print(&figures, stdout);
+		fflush(stdout); /* main looks for errors */
+		if (evaluate_gaps(&figures))
+			log_warning("%s: %s", o->input, evaluate_gaps(&figures));
+	}
+	scoring_finish(&s);
+	return st;
+}
+
+/* ---- show ---- */
+
+enum status command_show(const struct options *o, struct why *why)
+{
+	struct model *model;
+	enum status st = model_load(o->model, &model, why);
+
+	if (st != STATUS_OK)
+		return st;
+	show_print(model, o->model, stdout);
+	model_destroy(model);
+	return STATUS_OK;
+}

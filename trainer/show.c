@@ -1,0 +1,75 @@
+#include "trainer/show.h"
+#include "common/number.h"
+#include "common/timeutil.h"
+#include "common/train.h"
+#include <math.h>
+#include <string.h>
+
+static void print_range(const struct feature *feature, FILE *out)
+{
+	if (isinf(feature->low) && isinf(feature->high))
+		fputs("  not stated", out);
+	else
+		fprintf(out, "  %.6g .. %.6g", feature->low, feature->high);
+}
+
+static void print_features(const struct model *model, FILE *out)
+{
+	size_t width = 7;
+
+	for (size_t i = 0; i < model->schema.count; i++) {
+		size_t len = strlen(model->schema.feature[i].name);
+		width = len > width ? len : width;
+	}
+	fprintf(out, "\n%-*s %-8s %12s %12s %12s %12s %12s  %s\n", (int)width, "feature", "unit",
+		"mean", "sd", "median", "normal from", "to", "possible range");
+	for (size_t i = 0; i < model->schema.count; i++) {
+		const struct feature *f = &model->schema.feature[i];
+		const struct feature_stats *s = &model->detector.stats[i];
+		fprintf(out, "%-*s %-8s %12.6g %12.6g %12.6g %12.6g %12.6g", (int)width, f->name,
+			*f->unit ? f->unit : "-", s->mean, s->sd, s->median, s->low, s->high);
+		print_range(f, out);
+		fputc('\n', out);
+	}
+	fputs("(normal: from the 0.01 to the 0.99 quantile of the training rows)\n\n", out);
+}
+
+static void print_scores(const struct model *model, FILE *out)
+{
+	static const double share[] = { 0, 0.01, 0.25, 0.5, 0.75, 0.9, 0.99, 1 };
+	char number[NUMBER_TEXT_SIZE];
+
+	number_format(model->threshold, number);
+	fprintf(out, "threshold      %s (the %g quantile of the training scores)\n", number,
+		model->quantile);
+	if (model->quantiles < 2)
+		return;
+	fputs("training scores", out);
+	for (size_t i = 0; i < sizeof(share) / sizeof(share[0]); i++)
+		fprintf(out, "%s %g: %.4f", i ? "," : "", share[i],
+			train_quantile(model->score_quantile, model->quantiles, share[i]));
+	fputs(" (quantile: score)\n", out);
+}
+
+static void print_detector(const struct model *model, FILE *out)
+{
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+
+	fprintf(out, "detector       %s: %zu trees of %zu rows, %zu nodes\n",
+		detector_name(model->detector.kind), c->trees, c->sample_size, c->nodes);
+}
+
+void show_print(const struct model *model, const char *path, FILE *out)
+{
+	char time[TIME_TEXT_SIZE];
+
+	time_format(model->trained_ms, time);
+	fprintf(out, "model          %s\n", path);
+	fprintf(out, "id             %s\n", model->id);
+	print_features(model, out);
+	print_detector(model, out);
+	print_scores(model, out);
+	fprintf(out, "trained        %s by %s on %llu rows, seed %llu\n", time, model->program,
+		(unsigned long long)model->rows, (unsigned long long)model->seed);
+	fprintf(out, "data           SHA-256 %s\n", *model->data_digest ? model->data_digest : "-");
+}

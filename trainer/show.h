@@ -1,0 +1,10 @@
+/* A model file told to a person. */
+#ifndef ISOLDE_TRAINER_SHOW_H
+#define ISOLDE_TRAINER_SHOW_H
+
+#include "common/model.h"
+#include <stdio.h>
+
+void show_print(const struct model *model, const char *path, FILE *out);
+
+#endif
