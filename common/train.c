@@ -62,7 +62,9 @@ static bool grow_columns(struct columns *c, size_t more)
 {
 	if (c->nodes + more <= c->room)
 		return true;
-	size_t room = c->room ? c->room * 2 : 4096;
+	size_t room = c->room ? c->room : 4096;
+	while (room < c->nodes + more)
+		room *= 2;
 	void *feature = realloc(c->feature, room * sizeof(*c->feature));
 	if (feature)
 		c->feature = feature;
