@@ -1,6 +1,6 @@
-/* A simulated press with three sensors. Time is an argument that every reading carries in itself:
- * one reading is one second of the machine's time, however fast readings are asked for, so a
- * high rate plays the same story faster. The same seed and number give the same readings. Pure.
+/* A simulated press with three sensors. Its time is counted in readings: each is one second of
+ * its life, however fast they are asked for, so a high rate plays the same story faster. The same
+ * seed and number give the same readings. Pure.
  *
  * Healthy, every sensor keeps the baseline's mean (60, 35, 75) and spread (sd 10), and is alike
  * from one reading to the next (autocorrelation 0.9). It is made of the machine's heat (it works
