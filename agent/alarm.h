@@ -26,7 +26,7 @@ struct alarm {
 	enum alarm_priority priority;
 	char id[ALARM_ID_SIZE]; /* of the current or last alarm, "" if there never was one */
 	int64_t since_ms, updated_ms;
-	uint64_t count; /* anomalous readings since it was raised */
+	uint64_t count; /* anomalous readings: those that raised it and those since */
 	double peak_score;
 	char first_sensor[FEATURE_NAME_MAX + 1]; /* that contributed most when it was raised */
 };

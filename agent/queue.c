@@ -1,0 +1,234 @@
+#include "agent/queue.h"
+#include "common/reading.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { QUEUE_BYTES_MIN = 64 * 1024 };
+
+/* A record in the ring: a struct message whose pointers mean nothing yet, then the topic's and
+ * the payload's bytes, without NULs. Records wrap around the ring's end byte by byte. */
+struct queue {
+	pthread_mutex_t lock;
+	pthread_cond_t pushed;
+	char *ring; /* [size] */
+	size_t size, head, used, count;
+	bool closed;
+
+	/* The popping thread's own. Made at full size once, so that nothing is allocated later;
+	 * pages that were never touched cost nothing. */
+	char *batch;              /* [size + 2 * messages_max]: with NULs */
+	struct message *messages; /* [messages_max] */
+	size_t messages_max;
+};
+
+static enum status init_locks(struct queue *queue)
+{
+	pthread_condattr_t attributes;
+
+	if (pthread_condattr_init(&attributes) != 0)
+		return STATUS_NO_MEMORY;
+	/* Time-outs must not follow a clock that somebody sets. */
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	bool made = pthread_mutex_init(&queue->lock, NULL) == 0;
+	if (made && pthread_cond_init(&queue->pushed, &attributes) != 0) {
+		pthread_mutex_destroy(&queue->lock);
+		made = false;
+	}
+	pthread_condattr_destroy(&attributes);
+	return made ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+static void free_memory(struct queue *queue)
+{
+	free(queue->ring);
+	free(queue->batch);
+	free(queue->messages);
+	free(queue);
+}
+
+enum status queue_create(size_t bytes, struct queue **out)
+{
+	struct queue *queue = calloc(1, sizeof(*queue));
+	if (!queue)
+		return STATUS_NO_MEMORY;
+
+	queue->size = bytes < QUEUE_BYTES_MIN ? QUEUE_BYTES_MIN : bytes;
+	queue->messages_max = queue->size / sizeof(struct message);
+	queue->ring = malloc(queue->size);
+	queue->batch = malloc(queue->size + 2 * queue->messages_max);
+	queue->messages = malloc(queue->messages_max * sizeof(struct message));
+	if (!queue->ring || !queue->batch || !queue->messages || init_locks(queue)) {
+		free_memory(queue);
+		return STATUS_NO_MEMORY;
+	}
+	*out = queue;
+	return STATUS_OK;
+}
+
+void queue_destroy(struct queue *queue)
+{
+	if (!queue)
+		return;
+	pthread_cond_destroy(&queue->pushed);
+	pthread_mutex_destroy(&queue->lock);
+	free_memory(queue);
+}
+
+static size_t at_most(size_t n, size_t most)
+{
+	return n < most ? n : most;
+}
+
+static size_t record_size(const struct message *message)
+{
+	return sizeof(*message) + message->topic_len + message->len;
+}
+
+/* Writes behind what is there; the caller made room. */
+static void put(struct queue *queue, const void *data, size_t len)
+{
+	if (len == 0)
+		return; /* data may be NULL */
+	size_t tail = (queue->head + queue->used) % queue->size;
+	size_t first = at_most(len, queue->size - tail);
+
+	memcpy(queue->ring + tail, data, first);
+	memcpy(queue->ring, (const char *)data + first, len - first);
+	queue->used += len;
+}
+
+/* Reads `len` bytes that lie `offset` behind the head. */
+static void peek(const struct queue *queue, size_t offset, void *out, size_t len)
+{
+	size_t from = (queue->head + offset) % queue->size;
+	size_t first = at_most(len, queue->size - from);
+
+	memcpy(out, queue->ring + from, first);
+	memcpy((char *)out + first, queue->ring, len - first);
+}
+
+static void remove_oldest(struct queue *queue, const struct message *oldest)
+{
+	size_t size = record_size(oldest);
+
+	queue->head = (queue->head + size) % queue->size;
+	queue->used -= size;
+	queue->count--;
+}
+
+static size_t make_room(struct queue *queue, size_t wanted)
+{
+	struct message oldest;
+	size_t dropped = 0;
+
+	for (; queue->size - queue->used < wanted; dropped++) {
+		peek(queue, 0, &oldest, sizeof(oldest));
+		remove_oldest(queue, &oldest);
+	}
+	return dropped;
+}
+
+size_t queue_push(struct queue *queue, const struct message *message)
+{
+	struct message kept = *message;
+	size_t dropped = 1;
+
+	kept.topic_len = at_most(message->topic_len, QUEUE_TOPIC_MAX);
+	kept.len = at_most(message->len, PAYLOAD_MAX);
+	if (kept.full_len < message->len)
+		kept.full_len = message->len;
+	kept.topic = kept.payload = NULL;
+
+	pthread_mutex_lock(&queue->lock);
+	if (!queue->closed) {
+		dropped = make_room(queue, record_size(&kept));
+		put(queue, &kept, sizeof(kept));
+		put(queue, message->topic, kept.topic_len);
+		put(queue, message->payload, kept.len);
+		queue->count++;
+		pthread_cond_signal(&queue->pushed);
+	}
+	pthread_mutex_unlock(&queue->lock);
+	return dropped;
+}
+
+static struct timespec deadline_after(int timeout_ms)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	if (timeout_ms > 0) {
+		at.tv_sec += timeout_ms / 1000;
+		at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+		if (at.tv_nsec >= 1000000000) {
+			at.tv_sec++;
+			at.tv_nsec -= 1000000000;
+		}
+	}
+	return at;
+}
+
+static void wait_for_message(struct queue *queue, int timeout_ms)
+{
+	struct timespec deadline = deadline_after(timeout_ms);
+
+	while (queue->count == 0 && !queue->closed)
+		if (pthread_cond_timedwait(&queue->pushed, &queue->lock, &deadline) != 0)
+			return; /* time is up */
+}
+
+/* Moves the oldest record to *out and its bytes to `to`; where the next may go. */
+static char *take_oldest(struct queue *queue, struct message *out, char *to)
+{
+	peek(queue, 0, out, sizeof(*out));
+	peek(queue, sizeof(*out), to, out->topic_len);
+	out->topic = to;
+	to[out->topic_len] = '\0';
+	to += out->topic_len + 1;
+	peek(queue, sizeof(*out) + out->topic_len, to, out->len);
+	out->payload = to;
+	to[out->len] = '\0';
+	remove_oldest(queue, out);
+	return to + out->len + 1;
+}
+
+size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct message **out)
+{
+	char *to = queue->batch;
+	size_t n = 0;
+
+	pthread_mutex_lock(&queue->lock);
+	wait_for_message(queue, timeout_ms);
+	for (size_t wanted = at_most(queue->count, max); n < wanted; n++)
+		to = take_oldest(queue, &queue->messages[n], to);
+	pthread_mutex_unlock(&queue->lock);
+	if (n > 0)
+		*out = queue->messages;
+	return n;
+}
+
+void queue_close(struct queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->closed = true;
+	pthread_cond_broadcast(&queue->pushed);
+	pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_drained(struct queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	bool drained = queue->closed && queue->count == 0;
+	pthread_mutex_unlock(&queue->lock);
+	return drained;
+}
+
+size_t queue_length(struct queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	size_t count = queue->count;
+	pthread_mutex_unlock(&queue->lock);
+	return count;
+}

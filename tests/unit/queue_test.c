@@ -1,0 +1,323 @@
+#include "agent/queue.h"
+#include "common/reading.h"
+#include "common/timeutil.h"
+#include "tests/unit/unit.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SMALLEST = 64 * 1024 };
+
+static struct queue *queue_of(size_t bytes)
+{
+	struct queue *queue = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(queue_create(bytes, &queue), STATUS_OK);
+	return queue;
+}
+
+static size_t push(struct queue *queue, const char *topic, const void *payload, size_t len, int id)
+{
+	struct message message = { .received_ms = 1000 + id,
+		.received_ns = 2000 + id,
+		.id = id,
+		.qos = 1,
+		.retained = id % 2 == 1,
+		.topic = topic,
+		.topic_len = strlen(topic),
+		.payload = payload,
+		.len = len };
+
+	return queue_push(queue, &message);
+}
+
+static void test_round_trip(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+
+	CU_ASSERT_EQUAL(push(queue, "factory/a/reading", "{\0}", 3, 7), 0);
+	CU_ASSERT_EQUAL(push(queue, "", NULL, 0, 8), 0);
+	CU_ASSERT_EQUAL(queue_length(queue), 2);
+
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 10, &message), 2);
+	CU_ASSERT_EQUAL(message[0].received_ms, 1007);
+	CU_ASSERT_EQUAL(message[0].received_ns, 2007);
+	CU_ASSERT_EQUAL(message[0].id, 7);
+	CU_ASSERT_EQUAL(message[0].qos, 1);
+	CU_ASSERT_TRUE(message[0].retained);
+	CU_ASSERT_STRING_EQUAL(message[0].topic, "factory/a/reading");
+	CU_ASSERT_EQUAL(message[0].topic_len, 17);
+	CU_ASSERT_EQUAL(message[0].len, 3);
+	CU_ASSERT_EQUAL(message[0].full_len, 3);
+	CU_ASSERT_EQUAL(memcmp(message[0].payload, "{\0}", 4), 0);
+	CU_ASSERT_EQUAL(message[1].id, 8);
+	CU_ASSERT_STRING_EQUAL(message[1].topic, "");
+	CU_ASSERT_STRING_EQUAL(message[1].payload, "");
+	CU_ASSERT_EQUAL(queue_length(queue), 0);
+	queue_destroy(queue);
+}
+
+static void test_cut(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	static char payload[PAYLOAD_MAX + 1], topic[QUEUE_TOPIC_MAX + 2];
+	memset(payload, 'p', sizeof(payload));
+	memset(topic, 't', sizeof(topic) - 1);
+
+	push(queue, topic, payload, sizeof(payload), 1);
+
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 1, &message), 1);
+	CU_ASSERT_EQUAL(message->topic_len, QUEUE_TOPIC_MAX);
+	CU_ASSERT_EQUAL(strlen(message->topic), QUEUE_TOPIC_MAX);
+	CU_ASSERT_EQUAL(message->len, PAYLOAD_MAX);
+	CU_ASSERT_EQUAL(strlen(message->payload), PAYLOAD_MAX);
+	CU_ASSERT_EQUAL(message->full_len, PAYLOAD_MAX + 1);
+	queue_destroy(queue);
+}
+
+static void test_batches(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	for (int i = 0; i < 5; i++)
+		push(queue, "t", "p", 1, i);
+
+	CU_ASSERT_EQUAL(queue_pop(queue, 0, 0, &message), 0);
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 3, &message), 3);
+	CU_ASSERT_EQUAL(message[2].id, 2);
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 3, &message), 2);
+	CU_ASSERT_EQUAL(message[0].id, 3);
+	CU_ASSERT_EQUAL(queue_pop(queue, 0, 3, &message), 0);
+	queue_destroy(queue);
+}
+
+/* Each message says its own number in every byte, so that a torn or misplaced one shows. */
+static bool intact(const struct message *message)
+{
+	for (size_t i = 0; i < message->len; i++)
+		if (message->payload[i] != (char)message->id)
+			return false;
+	return message->payload[message->len] == '\0' && strcmp(message->topic, "a/b") == 0;
+}
+
+/* The ring goes round many times with messages of every length, none of which fits its end. */
+static void test_wrap(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	static char payload[1000];
+	int pushed = 0, popped = 0;
+
+	for (int round = 0; round < 2000; round++) {
+		for (int i = 0; i < 7; i++, pushed++) {
+			memset(payload, (char)pushed, sizeof(payload));
+			CU_ASSERT_EQUAL(
+				push(queue, "a/b", payload, (size_t)(pushed * 37 % 1000), pushed),
+				0);
+		}
+		size_t n = queue_pop(queue, 0, 100, &message);
+		for (size_t i = 0; i < n; i++, popped++)
+			if (message[i].id != popped || !intact(&message[i]))
+				CU_FAIL_FATAL("a message is torn");
+	}
+	CU_ASSERT_EQUAL(popped, pushed);
+	queue_destroy(queue);
+}
+
+static void test_drop_oldest(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	static char payload[10000];
+	size_t dropped = 0;
+
+	for (int i = 0; i < 100; i++) {
+		memset(payload, (char)i, sizeof(payload));
+		dropped += push(queue, "a/b", payload, sizeof(payload), i);
+	}
+
+	CU_ASSERT_EQUAL(queue_length(queue), 6); /* of 10 083 bytes in 65 536 */
+	CU_ASSERT_EQUAL(dropped, 94);
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 100, &message), 6);
+	for (int i = 0; i < 6; i++) {
+		CU_ASSERT_EQUAL(message[i].id, 94 + i);
+		CU_ASSERT_TRUE(intact(&message[i]));
+	}
+	queue_destroy(queue);
+}
+
+/* One long message takes the room of many short ones. */
+static void test_drop_many(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	static char payload[PAYLOAD_MAX];
+	size_t short_ones = 0;
+	while (push(queue, "t", "p", 1, 1) == 0)
+		short_ones++;
+
+	size_t dropped = push(queue, "t", payload, sizeof(payload), 2);
+
+	CU_ASSERT(dropped > 100);
+	CU_ASSERT_EQUAL(queue_length(queue), short_ones + 1 - dropped);
+	/* A full ring of the shortest messages still fits the batch. */
+	size_t n = queue_pop(queue, 0, SIZE_MAX, &message);
+	CU_ASSERT_EQUAL(n, short_ones + 1 - dropped);
+	CU_ASSERT_EQUAL(message[n - 1].id, 2);
+	queue_destroy(queue);
+}
+
+static void test_empty_messages(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	size_t held = 0;
+
+	while (push(queue, "", "", 0, 1) == 0)
+		held++;
+
+	CU_ASSERT_EQUAL(queue_pop(queue, 0, SIZE_MAX, &message), held);
+	queue_destroy(queue);
+}
+
+static void test_close(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	push(queue, "t", "p", 1, 1);
+
+	queue_close(queue);
+
+	CU_ASSERT_FALSE(queue_drained(queue));
+	CU_ASSERT_EQUAL(push(queue, "t", "p", 1, 2), 1);
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 1000000, 10, &message), 1);
+	CU_ASSERT_EQUAL(message->id, 1);
+	CU_ASSERT_TRUE(queue_drained(queue));
+	CU_ASSERT_EQUAL(queue_pop(queue, 1000000, 10, &message), 0);
+	queue_destroy(queue);
+}
+
+static void test_time_out(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+
+	int64_t from = time_monotonic_ns();
+	CU_ASSERT_EQUAL(queue_pop(queue, 50, 10, &message), 0);
+	int64_t waited = time_monotonic_ns() - from;
+
+	CU_ASSERT(waited >= 50 * 1000000);
+	CU_ASSERT_EQUAL(queue_pop(queue, -1, 10, &message), 0);
+	queue_destroy(queue);
+}
+
+static void *close_it(void *context)
+{
+	queue_close(context);
+	return NULL;
+}
+
+static void *push_one(void *context)
+{
+	push(context, "t", "p", 1, 1);
+	return NULL;
+}
+
+/* The waits are far longer than the test may take: only a wake-up ends them. */
+static void test_wake(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	pthread_t thread;
+
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, push_one, queue), 0);
+	CU_ASSERT_EQUAL(queue_pop(queue, 100000, 10, &message), 1);
+	pthread_join(thread, NULL);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, close_it, queue), 0);
+	CU_ASSERT_EQUAL(queue_pop(queue, 100000, 10, &message), 0);
+	pthread_join(thread, NULL);
+	CU_ASSERT_TRUE(queue_drained(queue));
+	queue_destroy(queue);
+}
+
+enum { PUSHERS = 4, PUSHES = 20000 };
+struct pusher {
+	pthread_t thread;
+	struct queue *queue;
+	int number;
+	size_t dropped;
+};
+
+static void *push_many(void *context)
+{
+	struct pusher *pusher = context;
+	char payload[256];
+
+	for (int i = 0; i < PUSHES; i++) {
+		int id = pusher->number * PUSHES + i;
+		memset(payload, (char)id, sizeof(payload));
+		pusher->dropped += push(pusher->queue, "a/b", payload, (size_t)(i % 256), id);
+	}
+	return NULL;
+}
+
+/* Everything pushed is popped or counted as dropped, whole, and in the order of its pusher. */
+static void test_threads(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	struct pusher pushers[PUSHERS];
+	const struct message *message;
+	int last[PUSHERS] = { -1, -1, -1, -1 };
+	size_t popped = 0, dropped = 0, wrong = 0;
+	for (int i = 0; i < PUSHERS; i++) {
+		pushers[i] = (struct pusher){ .queue = queue, .number = i };
+		CU_ASSERT_EQUAL_FATAL(
+			pthread_create(&pushers[i].thread, NULL, push_many, &pushers[i]), 0);
+	}
+
+	for (bool closed = false; !queue_drained(queue);) {
+		size_t n = queue_pop(queue, 10, 100, &message);
+		for (size_t i = 0; i < n; i++) {
+			int pusher = message[i].id / PUSHES;
+			wrong += !intact(&message[i]) || message[i].id <= last[pusher];
+			last[pusher] = message[i].id;
+		}
+		popped += n;
+		if (n > 0 || closed)
+			continue;
+		for (int i = 0; i < PUSHERS; i++) {
+			pthread_join(pushers[i].thread, NULL);
+			dropped += pushers[i].dropped;
+		}
+		queue_close(queue);
+		closed = true;
+	}
+
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_EQUAL(popped + dropped, (size_t)PUSHERS * PUSHES);
+	queue_destroy(queue);
+}
+
+static CU_TestInfo cases[] = {
+	{ "a message comes out as it went in", test_round_trip },
+	{ "overlong topics and payloads are cut and say so", test_cut },
+	{ "a batch is at most as large as asked", test_batches },
+	{ "messages survive the ring's end", test_wrap },
+	{ "a full queue drops the oldest and counts them", test_drop_oldest },
+	{ "one long message drops many short ones", test_drop_many },
+	{ "a ring full of empty messages fits one batch", test_empty_messages },
+	{ "a closed queue gives what it holds and takes nothing", test_close },
+	{ "waiting ends at the time-out", test_time_out },
+	{ "waiting ends with a message, and with the end", test_wake },
+	{ "four threads push: each message is popped or counted", test_threads },
+	CU_TEST_INFO_NULL,
+};
+
+int main(void)
+{
+	queue_destroy(NULL);
+	return unit_run("queue", cases);
+}
