@@ -14,3 +14,4 @@ find_path(UTHASH_INCLUDE uthash.h REQUIRED)
 
 add_library(paho INTERFACE)
 target_link_libraries(paho INTERFACE ${PAHO_LIBRARY} OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
+target_link_options(paho INTERFACE -Wl,--wrap=usleep) # common/mqtt.c "Paho's nap" says why

@@ -53,6 +53,23 @@ struct ticket {
 	uint64_t token;
 };
 
+/* ---- Paho's nap ---- */
+
+/* Paho's receive thread, started by the first connect, finds no socket yet and naps 100 ms
+ * before it looks again: most of the agent's time from start to ready. The build wraps usleep
+ * (cmake/libraries.cmake), so that naps are short while a first connection is being made. */
+enum { QUICK_START_MS = 1000, QUICK_NAP_US = 1000 };
+static _Atomic int64_t quick_until_ns;
+
+int __real_usleep(unsigned us);
+int __wrap_usleep(unsigned us);
+
+int __wrap_usleep(unsigned us)
+{
+	bool quick = us > QUICK_NAP_US && time_monotonic_ns() < atomic_load(&quick_until_ns);
+	return __real_usleep(quick ? QUICK_NAP_US : us);
+}
+
 /* ---- urls ---- */
 
 enum status mqtt_parse_url(
@@ -432,6 +449,7 @@ enum status mqtt_start(struct mqtt *mqtt, struct why *why)
 		ssl.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
 		options.ssl = &ssl;
 	}
+	atomic_store(&quick_until_ns, time_monotonic_ns() + QUICK_START_MS * INT64_C(1000000));
 	int rc = MQTTAsync_connect(mqtt->client, &options);
 	if (rc != MQTTASYNC_SUCCESS)
 		return fail(why, STATUS_IO, "MQTT client: connect: %s", MQTTAsync_strerror(rc));
