@@ -1,0 +1,43 @@
+/* The routes behind agent/http: what they share, and one function each. Private to the http
+ * files. Handlers run on CivetWeb's threads, any number at a time, and answer every request. */
+#ifndef ISOLDE_AGENT_HTTP_ROUTES_H
+#define ISOLDE_AGENT_HTTP_ROUTES_H
+
+#include "agent/http.h"
+#include "agent/http_request.h"
+#include "common/store.h"
+#include <pthread.h>
+
+enum { HTTP_STORES_MAX = 64 };
+
+/* Reading connections to the store that nobody uses just now: a connection serves one thread
+ * at a time, and opening one for every request would cost more than most queries. */
+struct store_pool {
+	const char *path;
+	pthread_mutex_t lock;
+	struct store *idle[HTTP_STORES_MAX];
+	size_t count;
+};
+void store_pool_init(struct store_pool *pool, const char *path);
+void store_pool_finish(struct store_pool *pool);
+/* STATUS_NOT_FOUND while there is no store yet. */
+enum status store_pool_take(struct store_pool *pool, struct store **out, struct why *why) MUST_USE;
+/* `sound`: it may serve others; otherwise it is closed. */
+void store_pool_give(struct store_pool *pool, struct store *store, bool sound);
+
+struct http_state {
+	struct http_options options;
+	struct store_pool stores;
+};
+
+typedef void http_handler(struct http_state *state, struct exchange *exchange,
+	const struct parameters *parameters, const char *body, size_t len);
+
+http_handler route_health, route_live, route_predict, route_reload, route_metrics;
+http_handler route_history; /* http_history.c */
+http_handler route_page;    /* http_page.c */
+
+/* The query parameters of /history, NULL at the end. */
+extern const char *const history_parameters[];
+
+#endif
