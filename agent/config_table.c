@@ -1,5 +1,5 @@
 #include "agent/config_table.h"
-#include "agent/pipeline.h"
+#include "agent/topic.h"
 #include "common/jsontext.h"
 #include "common/mqtt.h"
 #include "common/number.h"
@@ -46,9 +46,9 @@ static enum status check_client_id(const char *value, struct why *why)
 
 static enum status check_topic(const char *value, struct why *why)
 {
-	char filter[CONFIG_TEXT_MAX];
+	struct topic_template topic;
 
-	return pipeline_filter(value, filter, sizeof(filter), why);
+	return topic_parse(value, &topic, why);
 }
 
 static enum status check_listen(const char *value, struct why *why)

@@ -6,6 +6,7 @@
 #include "agent/notify.h"
 #include "agent/pipeline.h"
 #include "agent/requests.h"
+#include "agent/topic.h"
 #include "agent/worker.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -155,10 +156,12 @@ static bool on_publish(
 static enum status make_mqtt(struct agent *agent, struct why *why)
 {
 	const struct mqtt_config *config = &agent->config->mqtt;
-	enum status st = pipeline_filter(config->topic, agent->filter, sizeof(agent->filter), why);
+	struct topic_template topic;
+	enum status st = topic_parse(config->topic, &topic, why);
 
 	if (st != STATUS_OK)
 		return st;
+	topic_filter(&topic, agent->filter, sizeof(agent->filter));
 	snprintf(agent->request_prefix, sizeof(agent->request_prefix), "isolde/%.64s/request/",
 		config->client_id);
 	snprintf(agent->request_filter, sizeof(agent->request_filter), "%.100s+",

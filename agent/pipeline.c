@@ -1,5 +1,6 @@
 #include "agent/pipeline.h"
 #include "agent/machines.h"
+#include "agent/topic.h"
 #include "common/log.h"
 #include "common/timeutil.h"
 #include <math.h>
@@ -21,8 +22,7 @@ struct judgement {
 
 struct pipeline {
 	struct pipeline_options options;
-	char *topic;           /* the template */
-	size_t prefix, suffix; /* bytes around {machine} in it */
+	struct topic_template topic;
 	struct machines *machines;
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
@@ -32,56 +32,12 @@ struct pipeline {
 	struct log_limit rejected[REJECT_COUNT], store_limit;
 };
 
-/* ---- topics ---- */
-
-static const char mark[] = "{machine}";
-
-enum status pipeline_filter(const char *template, char *out, size_t size, struct why *why)
-{
-	const char *at = strstr(template, mark);
-	size_t len = strlen(template);
-
-	if (!at || strstr(at + 1, mark))
-		return fail(why, STATUS_BAD_CONFIG,
-			"topic \"%.100s\": one level has to be {machine}", template);
-	const char *after = at + sizeof(mark) - 1;
-	if ((at > template && at[-1] != '/') || (*after && *after != '/'))
-		return fail(why, STATUS_BAD_CONFIG,
-			"topic \"%.100s\": {machine} has to be a whole level", template);
-	if (strpbrk(template, "+#") || template[0] == '$' || template[0] == '/')
-		return fail(why, STATUS_BAD_CONFIG,
-			"topic \"%.100s\": no wildcards, and neither $ nor / at its beginning",
-			template);
-	if (len - (sizeof(mark) - 1) + 2 > size)
-		return fail(why, STATUS_BAD_CONFIG, "topic \"%.100s\": too long", template);
-	snprintf(out, size, "%.*s+%s", (int)(at - template), template, after);
-	return STATUS_OK;
-}
-
-/* The machine's name in a topic; false if the topic is not of our template or names none. */
-static bool machine_of(const struct pipeline *p, const struct message *message, char *out)
-{
-	size_t around = p->prefix + p->suffix;
-
-	if (message->topic_len <= around || strlen(message->topic) != message->topic_len)
-		return false;
-	size_t len = message->topic_len - around;
-	const char *name = message->topic + p->prefix;
-	if (strncmp(message->topic, p->topic, p->prefix) != 0 ||
-		strcmp(name + len, p->topic + p->prefix + sizeof(mark) - 1) != 0 ||
-		!machine_name_valid(name, len))
-		return false;
-	memcpy(out, name, len);
-	out[len] = '\0';
-	return true;
-}
-
 /* ---- one message: decode, score, decide ---- */
 
 static enum reject decode(
 	struct pipeline *p, const struct message *message, struct reading *out, struct why *why)
 {
-	if (!machine_of(p, message, out->machine)) {
+	if (!topic_machine(&p->topic, message->topic, message->topic_len, out->machine)) {
 		(void)fail(why, STATUS_BAD_INPUT, "the topic names no machine, [A-Za-z0-9_-]{1,%d}",
 			MACHINE_NAME_MAX);
 		return REJECT_TOPIC;
@@ -485,19 +441,16 @@ static enum status restore(struct pipeline *p, struct why *why)
 enum status pipeline_create(
 	const struct pipeline_options *options, struct pipeline **out, struct why *why)
 {
-	char filter[QUEUE_TOPIC_MAX];
-	enum status st = pipeline_filter(options->topic, filter, sizeof(filter), why);
+	struct topic_template topic;
+	enum status st = topic_parse(options->topic, &topic, why);
 
 	if (st != STATUS_OK)
 		return st;
 	struct pipeline *p = calloc(1, sizeof(*p));
-	if (!p || !(p->topic = strdup(options->topic))) {
-		free(p);
+	if (!p)
 		return fail(why, STATUS_NO_MEMORY, "no memory for the pipeline");
-	}
 	p->options = *options;
-	p->prefix = (size_t)(strstr(p->topic, mark) - p->topic);
-	p->suffix = strlen(p->topic) - p->prefix - (sizeof(mark) - 1);
+	p->topic = topic;
 	st = machines_create(options->store, (size_t)options->reading.machines, &p->machines, why);
 	if (st == STATUS_OK)
 		st = restore(p, why);
@@ -515,6 +468,5 @@ void pipeline_destroy(struct pipeline *p)
 		return;
 	machines_destroy(p->machines);
 	free(p->judged);
-	free(p->topic);
 	free(p);
 }

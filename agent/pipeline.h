@@ -43,8 +43,4 @@ enum status pipeline_run(struct pipeline *pipeline, const struct model *model,
 /* Publishes every current alarm again, after a reconnect. */
 void pipeline_republish(struct pipeline *pipeline);
 
-/* The subscription for a topic template, "factory/+/reading"; STATUS_BAD_CONFIG unless exactly
- * one whole level is {machine} and the rest is a valid topic without wildcards. */
-enum status pipeline_filter(const char *template, char *out, size_t size, struct why *why) MUST_USE;
-
 #endif
