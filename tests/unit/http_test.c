@@ -628,6 +628,10 @@ static void test_paging(void)
 	CU_ASSERT_EQUAL(numbers_of("\"seq\":", seq, ROWS), ROWS);
 	for (size_t i = 1; i < ROWS; i++)
 		CU_ASSERT_TRUE(seq[i] / 2 <= seq[i - 1] / 2);
+
+	CU_ASSERT_EQUAL(get("/history?anomalies=0&limit=300"), 200); /* full, and nothing behind */
+	ASSERT_HOLDS(answer, "\"count\":300,");
+	ASSERT_HOLDS(answer, "\"next_cursor\":null");
 	stop();
 }
 
