@@ -1,6 +1,6 @@
 #include "agent/http_routes.h"
+#include "agent/reload.h"
 #include "common/jsontext.h"
-#include "common/log.h"
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
@@ -75,23 +75,17 @@ void route_reload(struct http_state *state, struct exchange *exchange,
 	const struct http_options *options = &state->options;
 	struct body answer = { 0 };
 	struct why why = { "" };
+	char id[MODEL_ID_SIZE];
 
 	(void)parameters, (void)body, (void)len;
-	if (model_slot_load(options->slot, options->model_path, &why) != STATUS_OK) {
-		metrics_add(options->metrics, METRIC_MODEL_RELOAD_FAILURES, 1);
-		log_warning("model not reloaded: %s; the old one stays", why.text);
+	if (reload_model(options->slot, options->model_path, options->metrics, "HTTP", id, &why) !=
+		STATUS_OK) {
 		reply_problem(exchange, 422, "%s", why.text);
 		return;
 	}
-	metrics_add(options->metrics, METRIC_MODEL_RELOADS, 1);
-	const struct model *model = model_slot_hold(options->slot, "");
-	log_info("model reloaded: id=%s threshold=%g", model ? model->id : "",
-		model ? model->threshold : NAN);
 	body_add(&answer, "{\"status\":\"reloaded\",\"model\":");
-	body_add_json(&answer, model ? model->id : "");
+	body_add_json(&answer, id);
 	body_add(&answer, "}\n");
-	if (model)
-		model_slot_release(options->slot, model);
 	reply_body(exchange, 200, json_type, &answer);
 }
 

@@ -5,6 +5,7 @@
 #include "agent/http.h"
 #include "agent/notify.h"
 #include "agent/pipeline.h"
+#include "agent/reload.h"
 #include "agent/requests.h"
 #include "agent/topic.h"
 #include "agent/worker.h"
@@ -336,14 +337,15 @@ static void note_ready(struct agent *agent)
 
 static void reload(struct agent *agent)
 {
-	struct why why;
-	char state[80];
+	struct why why; /* logged where it is noticed */
+	char state[80], id[MODEL_ID_SIZE];
 
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld",
 		(long long)(time_monotonic_ns() / 1000));
 	notify_send(state);
-	if (requests_reload(&agent->requests, "SIGHUP", &why) == STATUS_OK)
-		malloc_trim(0);
+	if (reload_model(agent->slot, agent->config->model.path, agent->metrics, "SIGHUP", id,
+		    &why) != STATUS_OK)
+		notify_send("STATUS=the model was not reloaded, the old one stays");
 	notify_send("READY=1");
 }
 

@@ -1,4 +1,5 @@
 #include "agent/requests.h"
+#include "agent/reload.h"
 #include "common/jsontext.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -9,24 +10,6 @@
 enum { RESPONSE_MAX = HEALTH_TEXT_MAX + 1024, VERB_MAX = 32, TRANSACTION_MAX = 256 };
 
 static const struct json_limits limits = { JSON_DEPTH_MAX, JSON_MEMBERS_MAX };
-
-enum status requests_reload(struct requests *requests, const char *asker, struct why *why)
-{
-	enum status st = model_slot_load(requests->slot, requests->model_path, why);
-
-	if (st != STATUS_OK) {
-		metrics_add(requests->metrics, METRIC_MODEL_RELOAD_FAILURES, 1);
-		log_error("model not reloaded, the old one stays (asked by %s): %s", asker,
-			why->text);
-		return st;
-	}
-	const struct model *model = model_slot_hold(requests->slot, NULL);
-	metrics_add(requests->metrics, METRIC_MODEL_RELOADS, 1);
-	log_info("model reloaded: asked by %s, id=%s trees=%zu threshold=%g", asker, model->id,
-		forest_columns(model->detector.forest)->trees, model->threshold);
-	model_slot_release(requests->slot, model);
-	return STATUS_OK;
-}
 
 /* The request's "transaction", to be echoed as it came; false if the payload is no request. */
 static bool take_transaction(const struct message *message, char *out, size_t size, struct why *why)
@@ -52,12 +35,12 @@ static bool carry_out(
 	struct requests *requests, const char *verb, struct text *answer, struct why *why)
 {
 	if (strcmp(verb, "reload") == 0) {
-		if (requests_reload(requests, "MQTT", why) != STATUS_OK)
+		char id[MODEL_ID_SIZE];
+		if (reload_model(requests->slot, requests->model_path, requests->metrics, "MQTT",
+			    id, why) != STATUS_OK)
 			return false;
-		const struct model *model = model_slot_hold(requests->slot, NULL);
 		text_add(answer, ",\"model\":");
-		text_add_json(answer, model->id);
-		model_slot_release(requests->slot, model);
+		text_add_json(answer, id);
 		return true;
 	}
 	if (strcmp(verb, "health") == 0) {

@@ -18,7 +18,4 @@ struct requests {
 /* `context` is a struct requests. */
 void requests_answer(void *context, const struct message *message);
 
-/* Loads the configured model into the slot, counted and logged; `asker`: who wanted it. */
-enum status requests_reload(struct requests *requests, const char *asker, struct why *why) MUST_USE;
-
 #endif
