@@ -290,6 +290,16 @@ class Agent:
         assert ledger.received == count, f"more than the {count} expected: {ledger}"
         return ledger
 
+    def wait_stored(self, count, seconds=30):
+        """As wait_received, where an interrupted connection may have brought messages twice:
+        what the broker had not seen acknowledged comes again, and is recognised."""
+        ledger = until(
+            f"{count} stored: {self.ledger()}",
+            lambda: self.running() and self.ledger().stored >= count and self.ledger(),
+            seconds,
+        )
+        assert (ledger.stored, ledger.rejected, ledger.dropped) == (count, 0, 0), ledger
+
     def history(self, query="anomalies=0"):
         """Every row, through the cursor, newest first."""
         items, cursor = [], None
