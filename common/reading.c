@@ -36,8 +36,11 @@ static enum reject numeric_time(double number, struct reading *out, struct why *
 
 	if (!(ms >= 0 && ms <= (double)TIME_MAX_MS))
 		return refuse(why, REJECT_RANGE, "timestamp", "is outside 1970 .. 2109-05-15");
-	out->at_ms = (int64_t)ms;
-	out->at_ns = (int32_t)((ms - (double)out->at_ms) * 1e6);
+	/* Rounded to the microsecond, which a double can tell up to 2109: 1.005 * 1000 is a
+	 * little less than 1005. */
+	int64_t us = (int64_t)round(ms * 1000);
+	out->at_ms = us / 1000;
+	out->at_ns = (int32_t)(us % 1000) * 1000;
 	return REJECT_NONE;
 }
 
