@@ -41,7 +41,9 @@ double forest_mean_depth(size_t n)
 
 static enum status check_counts(const struct forest_columns *c, struct why *why)
 {
-	if (c->features < 1 || c->trees < 1 || c->trees > FOREST_TREES_MAX)
+	if (c->features < 1)
+		return fail(why, STATUS_BAD_INPUT, "forest: 0 features");
+	if (c->trees < 1 || c->trees > FOREST_TREES_MAX)
 		return fail(why, STATUS_BAD_INPUT, "forest: %zu trees, 1 .. %d are possible",
 			c->trees, FOREST_TREES_MAX);
 	if (c->nodes < c->trees || c->nodes > FOREST_NODES_MAX)
