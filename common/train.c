@@ -265,6 +265,21 @@ static void measure(const double *value, size_t rows, size_t features, size_t fe
 	out->high = train_quantile(sorted, rows, 0.99);
 }
 
+static enum status measure_all(
+	struct model *model, const double *value, size_t rows, double *scratch, struct why *why)
+{
+	const struct schema *schema = &model->schema;
+
+	for (size_t i = 0; i < schema->count; i++) {
+		struct feature_stats *stats = &model->detector.stats[i];
+		measure(value, rows, schema->count, i, scratch, stats);
+		if (!isfinite(stats->sd)) /* a model file could not hold it */
+			return fail(why, STATUS_BAD_INPUT, "%s: its values are too large",
+				schema->feature[i].name);
+	}
+	return STATUS_OK;
+}
+
 /* Scores every row and takes threshold and quantile table from them; `score` has room for all. */
 static void calibrate(struct model *model, const double *value, size_t rows, double *score,
 	const struct train_options *options)
@@ -335,8 +350,12 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 	model->schema = *schema;
 	model->detector.kind = options->kind;
 	model->detector.features = schema->count;
-	for (size_t i = 0; i < schema->count; i++)
-		measure(value, rows, schema->count, i, scratch, &model->detector.stats[i]);
+	st = measure_all(model, value, rows, scratch, why);
+	if (st != STATUS_OK) {
+		free(scratch);
+		model_destroy(model);
+		return st;
+	}
 	calibrate(model, value, rows, scratch, options);
 	model->rows = rows;
 	model->seed = options->seed;

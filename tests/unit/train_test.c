@@ -1,0 +1,456 @@
+#include "common/rng.h"
+#include "common/train.h"
+#include "tests/unit/unit.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS = 600 };
+static struct why why;
+static struct schema schema;     /* a, b, c */
+static double normal[ROWS * 3];  /* independent normals around 60, 35, 75 */
+static double scratch[ROWS * 3]; /* a copy to bend */
+
+static const struct train_options usual = {
+	.kind = DETECTOR_FOREST, .trees = 30, .sample_size = 64, .seed = 42, .quantile = 0.95
+};
+
+static bool make_rows(void)
+{
+	static const double mean[] = { 60, 35, 75 };
+	static const char *const names[] = { "a", "b", "c" };
+	struct rng rng;
+
+	rng_seed(&rng, 1);
+	for (size_t i = 0; i < ROWS * 3; i++)
+		normal[i] = mean[i % 3] + 10 * rng_normal(&rng);
+	for (size_t i = 0; i < 3; i++) {
+		if (schema_add(&schema, names[i], "", -INFINITY, INFINITY, NULL) != STATUS_OK)
+			return false;
+	}
+	return true;
+}
+
+static struct model *train(const double *value, size_t rows, const struct train_options *options)
+{
+	struct model *model = NULL;
+
+	enum status st = train_model(&schema, value, rows, options, &model, &why);
+	if (st != STATUS_OK)
+		fprintf(stderr, "\n%s\n", why.text);
+	CU_ASSERT_EQUAL_FATAL(st, STATUS_OK);
+	return model;
+}
+
+/* The SHA-256 of the model's file, and the model freed. */
+static void digest_of(struct model *model, char out[DIGEST_TEXT_SIZE])
+{
+	CU_ASSERT_EQUAL_FATAL(model_save(model, unit_path("model.json"), &why), STATUS_OK);
+	strcpy(out, model->digest);
+	model_destroy(model);
+}
+
+static void test_repeatable(void)
+{
+	char first[DIGEST_TEXT_SIZE], again[DIGEST_TEXT_SIZE], other[DIGEST_TEXT_SIZE];
+	struct train_options options = usual;
+
+	digest_of(train(normal, ROWS, &options), first);
+	digest_of(train(normal, ROWS, &options), again);
+	CU_ASSERT_STRING_EQUAL(first, again);
+	options.seed = 43;
+	digest_of(train(normal, ROWS, &options), other);
+	CU_ASSERT_STRING_NOT_EQUAL(first, other);
+}
+
+static void test_contents(void)
+{
+	struct model *model = train(normal, ROWS, &usual);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+
+	CU_ASSERT_TRUE(schema_equal(&model->schema, &schema));
+	CU_ASSERT_EQUAL(model->rows, ROWS);
+	CU_ASSERT_EQUAL(model->seed, 42);
+	CU_ASSERT_EQUAL(model->quantile, 0.95);
+	CU_ASSERT_EQUAL(model->detector.features, 3);
+	CU_ASSERT_EQUAL(c->trees, 30);
+	CU_ASSERT_EQUAL(c->sample_size, 64);
+	CU_ASSERT_EQUAL(c->features, 3);
+	model_destroy(model);
+}
+
+static void test_stats(void)
+{
+	/* 1 .. 101 in column a, shuffled by a step that is prime to 101. */
+	double value[101 * 3];
+	for (size_t i = 0; i < 101; i++) {
+		value[3 * i] = (double)(i * 37 % 101 + 1);
+		value[3 * i + 1] = (double)i;
+		value[3 * i + 2] = -5;
+	}
+	struct model *model = train(value, 101, &usual);
+	const struct feature_stats *s = model->detector.stats;
+
+	CU_ASSERT_DOUBLE_EQUAL(s[0].mean, 51, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(s[0].sd, sqrt(850), 1e-12); /* (n^2 - 1) / 12 */
+	CU_ASSERT_EQUAL(s[0].median, 51);
+	CU_ASSERT_DOUBLE_EQUAL(s[0].low, 2, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(s[0].high, 100, 1e-12);
+	CU_ASSERT_EQUAL(s[2].mean, -5);
+	CU_ASSERT_EQUAL(s[2].sd, 0);
+	CU_ASSERT_EQUAL(s[2].median, -5);
+	CU_ASSERT_EQUAL(s[2].low, -5);
+	CU_ASSERT_EQUAL(s[2].high, -5);
+	model_destroy(model);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+	return (left > right) - (left < right);
+}
+
+static void test_threshold(void)
+{
+	static double score[ROWS];
+	static const double quantiles[] = { 0.5, 0.9, 0.95, 0.99, 0.999 };
+
+	for (size_t q = 0; q < 5; q++) {
+		struct train_options options = usual;
+		options.quantile = quantiles[q];
+		struct model *model = train(normal, ROWS, &options);
+		size_t above = 0;
+		for (size_t i = 0; i < ROWS; i++) {
+			score[i] = detector_score(&model->detector, normal + 3 * i);
+			above += score[i] > model->threshold;
+		}
+		qsort(score, ROWS, sizeof(score[0]), ascending);
+		CU_ASSERT_EQUAL(model->threshold, train_quantile(score, ROWS, quantiles[q]));
+		CU_ASSERT_TRUE((double)above <= (1 - quantiles[q]) * ROWS + 1);
+		CU_ASSERT_TRUE_FATAL(model->quantiles >= 2);
+		CU_ASSERT_EQUAL(model->score_quantile[0], score[0]);
+		CU_ASSERT_EQUAL(model->score_quantile[model->quantiles - 1], score[ROWS - 1]);
+		for (size_t i = 1; i < model->quantiles; i++)
+			CU_ASSERT_TRUE(model->score_quantile[i] >= model->score_quantile[i - 1]);
+		model_destroy(model);
+	}
+}
+
+static void test_quantile(void)
+{
+	static const double x[] = { 1, 2, 4, 8 };
+
+	CU_ASSERT_EQUAL(train_quantile(x, 4, 0), 1);
+	CU_ASSERT_EQUAL(train_quantile(x, 4, 1), 8);
+	CU_ASSERT_EQUAL(train_quantile(x, 4, 0.5), 3);
+	CU_ASSERT_DOUBLE_EQUAL(train_quantile(x, 4, 0.9), 6.8, 1e-12);
+	CU_ASSERT_EQUAL(train_quantile(x, 1, 0.3), 1);
+}
+
+static void test_far_point(void)
+{
+	struct model *model = train(normal, ROWS, &usual);
+	static const double far[] = { 160, -60, 200 }, centre[] = { 60, 35, 75 };
+	double score = detector_score(&model->detector, far);
+
+	for (size_t i = 0; i < ROWS; i++)
+		CU_ASSERT_TRUE(score > detector_score(&model->detector, normal + 3 * i));
+	CU_ASSERT_TRUE(score > model->threshold);
+	CU_ASSERT_TRUE(detector_score(&model->detector, centre) < model->threshold);
+	model_destroy(model);
+}
+
+/* The path length of x in one tree, as the paper's algorithm 3 walks it. */
+static double walk(const struct forest_columns *c, size_t tree, const double *x)
+{
+	uint32_t at = c->root[tree];
+	double depth = 0;
+
+	for (; c->feature[at] >= 0; depth++)
+		at = c->left[at] + (x[c->feature[at]] > c->split[at]);
+	return depth + forest_mean_depth(c->rows[at]);
+}
+
+static void test_plain_walk(void)
+{
+	struct model *model = train(normal, ROWS, &usual);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+
+	for (size_t i = 0; i < ROWS; i++) {
+		double sum = 0;
+		for (size_t t = 0; t < c->trees; t++)
+			sum += walk(c, t, normal + 3 * i);
+		double mean = sum / (double)c->trees;
+		CU_ASSERT_DOUBLE_EQUAL(detector_score(&model->detector, normal + 3 * i),
+			exp2(-mean / forest_mean_depth(c->sample_size)) - 0.5, 1e-6);
+	}
+	model_destroy(model);
+}
+
+/* No tree is higher than the paper allows, and leaves of several rows are at the limit or hold
+ * equal rows only. */
+static void test_height(void)
+{
+	struct model *model = train(normal, ROWS, &usual);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+	unsigned *depth = calloc(c->nodes, sizeof(*depth));
+	unsigned deepest = 0;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(depth);
+
+	for (size_t i = 0; i < c->nodes; i++) {
+		if (c->feature[i] >= 0) {
+			depth[c->left[i]] = depth[c->left[i] + 1] = depth[i] + 1;
+			continue;
+		}
+		deepest = depth[i] > deepest ? depth[i] : deepest;
+		CU_ASSERT_TRUE(c->rows[i] == 1 || depth[i] == 6);
+	}
+	CU_ASSERT_EQUAL(deepest, 6); /* log2(64) */
+	free(depth);
+	model_destroy(model);
+}
+
+static void test_constant_column(void)
+{
+	memcpy(scratch, normal, sizeof(normal));
+	for (size_t i = 0; i < ROWS; i++)
+		scratch[3 * i + 1] = 7;
+	struct model *model = train(scratch, ROWS, &usual);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+
+	for (size_t i = 0; i < c->nodes; i++)
+		CU_ASSERT_NOT_EQUAL(c->feature[i], 1);
+	model_destroy(model);
+}
+
+static void test_all_constant(void)
+{
+	for (size_t i = 0; i < ROWS * 3; i++)
+		scratch[i] = 7;
+	struct model *model = train(scratch, ROWS, &usual);
+	static const double far[] = { 1e9, -1e9, 0 };
+
+	CU_ASSERT_EQUAL(forest_columns(model->detector.forest)->nodes, 30);
+	CU_ASSERT_EQUAL(detector_score(&model->detector, far), model->threshold);
+	model_destroy(model);
+}
+
+/* Half of all rows are the same one. */
+static void test_duplicates(void)
+{
+	memcpy(scratch, normal, sizeof(normal));
+	for (size_t i = 0; i < ROWS; i += 2)
+		memcpy(scratch + 3 * i, normal, 3 * sizeof(double));
+	struct model *model = train(scratch, ROWS, &usual);
+	size_t higher = 0;
+	double repeated = detector_score(&model->detector, normal);
+
+	for (size_t i = 1; i < ROWS; i += 2)
+		higher += detector_score(&model->detector, scratch + 3 * i) > repeated;
+	CU_ASSERT_TRUE(higher > ROWS / 2 * 9 / 10); /* what is often there is not strange */
+	model_destroy(model);
+}
+
+static void test_few_rows(void)
+{
+	struct train_options options = usual;
+	options.sample_size = 256;
+	struct model *model = train(normal, TRAIN_ROWS_MIN, &options);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+
+	CU_ASSERT_EQUAL(c->sample_size, TRAIN_ROWS_MIN);
+	for (size_t t = 0; t < c->trees; t++)
+		CU_ASSERT_EQUAL(c->rows[c->root[t]], TRAIN_ROWS_MIN);
+	model_destroy(model);
+}
+
+/* A tree over as many rows as there are has to hold each of them, once: every split of a column
+ * with distinct values isolates exactly the rows on its sides. */
+static void test_without_replacement(void)
+{
+	enum { N = 32 };
+	double value[N * 3];
+	for (size_t i = 0; i < N; i++)
+		value[3 * i] = value[3 * i + 1] = value[3 * i + 2] = (double)i;
+	struct train_options options = usual;
+	options.sample_size = N;
+	struct model *model = train(value, N, &options);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+
+	for (size_t t = 0; t < c->trees; t++) {
+		size_t end = t + 1 < c->trees ? c->root[t + 1] : c->nodes;
+		uint32_t *here = calloc(c->nodes, sizeof(*here));
+		CU_ASSERT_PTR_NOT_NULL_FATAL(here);
+		for (size_t row = 0; row < N; row++) {
+			uint32_t at = c->root[t];
+			for (here[at]++; c->feature[at] >= 0; here[at]++)
+				at = c->left[at] +
+					(value[3 * row + (size_t)c->feature[at]] > c->split[at]);
+		}
+		for (size_t i = c->root[t]; i < end; i++)
+			CU_ASSERT_EQUAL(here[i], c->rows[i]);
+		free(here);
+	}
+	model_destroy(model);
+}
+
+/* Of many rows, each tree draws its own. */
+static void test_samples_differ(void)
+{
+	struct model *model = train(normal, ROWS, &usual);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+	size_t same = 0;
+
+	for (size_t t = 1; t < c->trees; t++)
+		same += c->split[c->root[t]] == c->split[c->root[t - 1]];
+	CU_ASSERT_EQUAL(same, 0);
+	model_destroy(model);
+}
+
+static void test_large_sample(void)
+{
+	enum { N = 20000 };
+	double *value = malloc(N * 3 * sizeof(*value));
+	struct train_options options = usual;
+	struct rng rng;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(value);
+
+	rng_seed(&rng, 5);
+	for (size_t i = 0; i < N * 3; i++)
+		value[i] = rng_uniform(&rng);
+	options.trees = 3;
+	options.sample_size = FOREST_SAMPLE_MAX;
+	struct model *model = train(value, N, &options);
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+	CU_ASSERT_EQUAL(c->sample_size, N);
+	CU_ASSERT_TRUE(c->nodes > 3 * 5000);
+	model_destroy(model);
+	free(value);
+}
+
+static void test_extreme_values(void)
+{
+	struct model *model = NULL;
+
+	/* Far apart, but their squares are finite. */
+	memcpy(scratch, normal, sizeof(normal));
+	scratch[0] = 1e100;
+	scratch[3] = -1e100;
+	model = train(scratch, ROWS, &usual);
+	CU_ASSERT_EQUAL_FATAL(model_save(model, unit_path("far.json"), &why), STATUS_OK);
+	model_destroy(model);
+	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("far.json"), &model, &why), STATUS_OK);
+	model_destroy(model);
+
+	/* Neighbours: no number lies between them. */
+	for (size_t i = 0; i < ROWS * 3; i++)
+		scratch[i] = i / 3 % 2 ? nextafter(1, 2) : 1;
+	model_destroy(train(scratch, ROWS, &usual));
+}
+
+static void test_too_large_values(void)
+{
+	struct model *model = NULL;
+
+	memcpy(scratch, normal, sizeof(normal));
+	scratch[1] = 1.5e308;
+	scratch[4] = -1.5e308;
+	CU_ASSERT_EQUAL(
+		train_model(&schema, scratch, ROWS, &usual, &model, &why), STATUS_BAD_INPUT);
+	CU_ASSERT_PTR_NULL(model);
+	ASSERT_HOLDS(why.text, "b: ");
+}
+
+static double progress_last;
+static size_t progress_calls;
+
+static void progress(void *context, double done)
+{
+	CU_ASSERT_PTR_EQUAL(context, &progress_calls);
+	CU_ASSERT_TRUE(done >= progress_last && done <= 1);
+	progress_last = done;
+	progress_calls++;
+}
+
+static void test_progress(void)
+{
+	struct train_options options = usual;
+	options.progress = progress;
+	options.context = &progress_calls;
+
+	model_destroy(train(normal, ROWS, &options));
+	CU_ASSERT_EQUAL(progress_last, 1);
+	CU_ASSERT_TRUE(progress_calls >= 30);
+}
+
+static void refused(const struct schema *names, const double *value, size_t rows,
+	const struct train_options *options, const char *word)
+{
+	struct model *model = NULL;
+
+	why.text[0] = '\0';
+	CU_ASSERT_EQUAL(train_model(names, value, rows, options, &model, &why), STATUS_BAD_INPUT);
+	CU_ASSERT_PTR_NULL(model);
+	ASSERT_HOLDS(why.text, word);
+}
+
+static void test_refusals(void)
+{
+	static const struct schema none = { .count = 0 };
+	struct train_options o = usual;
+
+	refused(&none, normal, ROWS, &usual, "no features");
+	refused(&schema, normal, TRAIN_ROWS_MIN - 1, &usual, "15 rows");
+	refused(&schema, normal, 0, &usual, "0 rows");
+	o.trees = 0;
+	refused(&schema, normal, ROWS, &o, "0 trees");
+	o.trees = FOREST_TREES_MAX + 1;
+	refused(&schema, normal, ROWS, &o, "1001 trees");
+	o = usual;
+	o.sample_size = 1;
+	refused(&schema, normal, ROWS, &o, "sample size of 1");
+	o.sample_size = FOREST_SAMPLE_MAX + 1;
+	refused(&schema, normal, ROWS, &o, "sample size of 65537");
+	o = usual;
+	o.quantile = 0;
+	refused(&schema, normal, ROWS, &o, "quantile of 0");
+	o.quantile = 1;
+	refused(&schema, normal, ROWS, &o, "quantile of 1");
+	o.quantile = NAN;
+	refused(&schema, normal, ROWS, &o, "quantile of ");
+	memcpy(scratch, normal, sizeof(normal));
+	scratch[4] = NAN;
+	refused(&schema, scratch, ROWS, &usual, "row 2, b");
+	scratch[4] = 0;
+	scratch[ROWS * 3 - 1] = INFINITY;
+	refused(&schema, scratch, ROWS, &usual, "row 600, c");
+}
+
+static CU_TestInfo cases[] = {
+	{ "the same seed gives the same file, another seed another", test_repeatable },
+	{ "the model says what it was made of", test_contents },
+	{ "the scaler and the order statistics are right", test_stats },
+	{ "the threshold is the quantile of the training scores", test_threshold },
+	{ "a quantile lies between its neighbours", test_quantile },
+	{ "a far point scores above all training rows", test_far_point },
+	{ "the quick scores are those of a plain walk", test_plain_walk },
+	{ "trees are as high as the paper says", test_height },
+	{ "a constant column is never split", test_constant_column },
+	{ "constant data make trees of one leaf", test_all_constant },
+	{ "what is often there is not strange", test_duplicates },
+	{ "fewer rows than the sample size are all used", test_few_rows },
+	{ "a sample holds each row once", test_without_replacement },
+	{ "each tree draws its own sample", test_samples_differ },
+	{ "the largest sample size works", test_large_sample },
+	{ "values far apart and next to each other are split", test_extreme_values },
+	{ "values without a finite spread are refused", test_too_large_values },
+	{ "progress runs from 0 to 1", test_progress },
+	{ "what cannot be trained on is refused", test_refusals },
+	CU_TEST_INFO_NULL,
+};
+
+int main(void)
+{
+	return make_rows() ? unit_run("train", cases) : 1;
+}
