@@ -39,24 +39,24 @@ static void skip_blanks(struct scan *s)
 		s->at++;
 }
 
-/* Length of the well-formed UTF-8 sequence at `text` (RFC 3629, table of section 4), 0 if none. */
-static size_t utf8_sequence(const unsigned char *text, size_t len)
+/* RFC 3629, table of section 4. */
+size_t utf8_length(const char *text, size_t len)
 {
-	unsigned char c = text[0];
-	if (c < 0x80)
-		return 1;
-	size_t n = c >= 0xc2 && c <= 0xdf ? 2
-		: (c & 0xf0) == 0xe0      ? 3
-		: c >= 0xf0 && c <= 0xf4  ? 4
-					  : 0;
-	if (n == 0 || n > len)
+	const unsigned char *byte = (const unsigned char *)text;
+	unsigned char c = len > 0 ? byte[0] : 0xff;
+	size_t n = c < 0x80              ? 1
+		: c >= 0xc2 && c <= 0xdf ? 2
+		: (c & 0xf0) == 0xe0     ? 3
+		: c >= 0xf0 && c <= 0xf4 ? 4
+					 : 0;
+	if (n > len)
 		return 0;
 	for (size_t i = 1; i < n; i++) {
-		if ((text[i] & 0xc0) != 0x80)
+		if ((byte[i] & 0xc0) != 0x80)
 			return 0;
 	}
-	if ((c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) ||
-		(c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f))
+	if ((c == 0xe0 && byte[1] < 0xa0) || (c == 0xed && byte[1] > 0x9f) ||
+		(c == 0xf0 && byte[1] < 0x90) || (c == 0xf4 && byte[1] > 0x8f))
 		return 0; /* overlong, surrogate, beyond U+10FFFF */
 	return n;
 }
@@ -64,7 +64,7 @@ static size_t utf8_sequence(const unsigned char *text, size_t len)
 bool utf8_valid(const char *text, size_t len)
 {
 	for (size_t at = 0; at < len;) {
-		size_t n = utf8_sequence((const unsigned char *)text + at, len - at);
+		size_t n = utf8_length(text + at, len - at);
 		if (n == 0)
 			return false;
 		at += n;
@@ -136,7 +136,7 @@ static enum status scan_string(struct scan *s)
 			}
 			continue;
 		}
-		size_t n = utf8_sequence((const unsigned char *)s->text + s->at, s->len - s->at);
+		size_t n = utf8_length(s->text + s->at, s->len - s->at);
 		if (n == 0)
 			return refuse(s, "invalid UTF-8");
 		s->at += n;
@@ -279,14 +279,18 @@ static enum status scan_first(struct scan *s, bool *empty)
 	return level->object ? scan_name(s) : STATUS_OK;
 }
 
+static size_t byte_order_mark(const char *text, size_t len)
+{
+	return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 enum status json_check(
 	const char *text, size_t len, const struct json_limits *limits, struct why *why)
 {
 	struct scan s = { .text = text, .len = len, .limits = limits, .why = why };
 	bool more = true;
 
-	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		s.at = 3;
+	s.at = byte_order_mark(text, len);
 	skip_blanks(&s);
 	if (s.at == len)
 		return refuse(&s, "it is empty");
@@ -356,7 +360,9 @@ enum status json_parse(const char *text, size_t len, const struct json_limits *l
 	enum status st = json_check(text, len, limits, why);
 	if (st != STATUS_OK)
 		return st;
-	cJSON *root = cJSON_ParseWithLength(text, len);
+	/* cJSON skips the mark only before two bytes or more. */
+	size_t skip = byte_order_mark(text, len);
+	cJSON *root = cJSON_ParseWithLength(text + skip, len - skip);
 	if (!root)
 		return fail(why, STATUS_NO_MEMORY, "no memory for %zu bytes of JSON", len);
 	st = check_tree(root, why);

@@ -29,7 +29,11 @@ enum status json_check(
 enum status json_parse(const char *text, size_t len, const struct json_limits *limits,
 	struct cJSON **out, struct why *why) MUST_USE;
 
-/* True if `len` bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
+/* Bytes of the well-formed UTF-8 character (RFC 3629: no surrogates, no overlong forms) that
+ * begins here, 0 if none does. */
+size_t utf8_length(const char *text, size_t len);
+
+/* True if `len` bytes are such characters throughout. */
 bool utf8_valid(const char *text, size_t len);
 
 #endif
