@@ -53,22 +53,22 @@ void text_add_time(struct text *text, int64_t at_ms)
 
 void text_add_json(struct text *text, const char *value)
 {
-	bool valid = utf8_valid(value, strlen(value));
-
 	text_add_bytes(text, "\"", 1);
-	for (; *value; value++) {
+	for (size_t n, left = strlen(value); left > 0; value += n, left -= n) {
 		unsigned char c = (unsigned char)*value;
 		char escape[8];
-		if (c == '"' || c == '\\') {
+		n = utf8_length(value, left);
+		if (n == 0) {
+			text_add_bytes(text, "?", 1);
+			n = 1;
+		} else if (c == '"' || c == '\\') {
 			escape[0] = '\\';
 			escape[1] = (char)c;
 			text_add_bytes(text, escape, 2);
 		} else if (c < 0x20) {
 			text_add_bytes(text, escape, (size_t)snprintf(escape, 8, "\\u%04x", c));
-		} else if (c >= 0x80 && !valid) {
-			text_add_bytes(text, "?", 1);
 		} else {
-			text_add_bytes(text, value, 1);
+			text_add_bytes(text, value, n);
 		}
 	}
 	text_add_bytes(text, "\"", 1);

@@ -21,7 +21,7 @@ void text_add_bytes(struct text *text, const char *piece, size_t len);
 void text_add_number(struct text *text, double value); /* number_format's; null for NaN */
 void text_add_integer(struct text *text, int64_t value);
 void text_add_time(struct text *text, int64_t at_ms); /* with quotes */
-/* With quotes and JSON escapes; invalid UTF-8 becomes '?'. */
+/* With quotes and JSON escapes; each byte of invalid UTF-8 becomes '?'. */
 void text_add_json(struct text *text, const char *value);
 
 /* The length, or 0 if something was cut. */
