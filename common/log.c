@@ -1,4 +1,5 @@
 #include "common/log.h"
+#include "common/jsontext.h"
 #include "common/timeutil.h"
 #include <errno.h>
 #include <pthread.h>
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 2048 };
+enum { LINE_MAX_BYTES = 2048, TAIL_SIZE = 80 };
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 /* sd-daemon(3): journald reads the level from a <N> prefix. */
@@ -39,18 +40,36 @@ bool log_level_parse(const char *name, enum log_level *out)
 	return false;
 }
 
-/* Copies text as the inside of a quoted string: a device must not forge a second log line. */
+/* The control character at `text`, -1 if there is none: C0, DEL, and C1, which a terminal obeys
+ * as well (U+009B begins an escape sequence). */
+static int control_character(const char *text, size_t length)
+{
+	unsigned char c = (unsigned char)text[0];
+
+	if (length == 1 && (c < 0x20 || c == 0x7f))
+		return c;
+	if (length == 2 && c == 0xc2 && (unsigned char)text[1] < 0xa0)
+		return (unsigned char)text[1];
+	return -1;
+}
+
+/* Copies text as the inside of a quoted string: a device must not forge a second log line, nor
+ * make one that no JSON parser reads. */
 static size_t append_escaped(char *line, size_t at, size_t size, const char *text)
 {
-	for (; *text && at + 8 < size; text++) {
-		unsigned char c = (unsigned char)*text;
-		if (c == '"' || c == '\\') {
-			line[at++] = '\\';
-			line[at++] = (char)c;
-		} else if (c < 0x20 || c == 0x7f) {
-			at += (size_t)snprintf(line + at, size - at, "\\u%04x", c);
+	for (size_t n, left = strlen(text); left > 0 && at + 8 < size; text += n, left -= n) {
+		n = utf8_length(text, left);
+		int control = control_character(text, n);
+		if (n == 0) {
+			line[at++] = '?';
+			n = 1;
+		} else if (control >= 0) {
+			at += (size_t)snprintf(line + at, size - at, "\\u%04x", (unsigned)control);
 		} else {
-			line[at++] = (char)c;
+			if (*text == '"' || *text == '\\')
+				line[at++] = '\\';
+			memcpy(line + at, text, n);
+			at += n;
 		}
 	}
 	return at;
@@ -131,12 +150,12 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *form
 	if (!write_it)
 		return;
 
-	char text[LINE_MAX_BYTES / 2];
+	char text[LINE_MAX_BYTES / 2 - TAIL_SIZE]; /* the count finds its place behind */
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	char tail[80] = "";
+	char tail[TAIL_SIZE] = "";
 	if (suppressed)
 		snprintf(tail, sizeof(tail), " (and %u more of its kind in the last minute)",
 			suppressed);

@@ -1,6 +1,6 @@
 /* Log lines on stderr, one write(2) each, so that lines of several threads never mix. Any
  * thread. Modules below the programs return a `struct why` instead of logging; only mqtt
- * reports its connection by itself. Control bytes in values are escaped. */
+ * reports its connection by itself. Control characters are escaped, invalid UTF-8 becomes '?'. */
 #ifndef ISOLDE_COMMON_LOG_H
 #define ISOLDE_COMMON_LOG_H
 
@@ -9,8 +9,9 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 
-/* Call once, before other threads start. Without it: info, logfmt. Time stamps are left out
- * when the journal reads stderr (JOURNAL_STREAM is set), which adds its own. */
+/* Call once, before other threads start. Without it: info, logfmt. The time stamp of a
+ * logfmt line is left out when the journal reads stderr (JOURNAL_STREAM is set): it adds its own.
+ */
 void log_setup(enum log_level level, enum log_format format);
 
 /* A level's name ("error", "warning", "info", "debug") to its value; false if unknown. */
