@@ -1,4 +1,5 @@
 #include "common/schema.h"
+#include "common/jsontext.h"
 #include <string.h>
 
 int schema_find(const struct schema *schema, const char *name)
@@ -26,6 +27,8 @@ bool schema_reserved(const char *name)
 /* No escaping needed in JSON, none in CSV but for the comma, which is refused too. */
 static bool plain_text(const char *text)
 {
+	if (!utf8_valid(text, strlen(text)))
+		return false; /* a model bearing it could not be read again */
 	for (; *text; text++) {
 		unsigned char c = (unsigned char)*text;
 		if (c < 0x20 || c == 0x7f || c == '"' || c == '\\' || c == ',')
@@ -45,12 +48,13 @@ enum status schema_add(struct schema *schema, const char *name, const char *unit
 			FEATURE_NAME_MAX, strlen(name));
 	if (!plain_text(name))
 		return fail(why, STATUS_BAD_INPUT,
-			"feature %zu: its name holds a control byte, quote, backslash or comma",
+			"feature %zu: its name holds a control byte, quote, backslash or comma, or "
+			"is not UTF-8",
 			schema->count + 1);
 	if (strlen(unit) > UNIT_MAX || !plain_text(unit))
 		return fail(why, STATUS_BAD_INPUT,
-			"feature \"%s\": a unit has at most %d bytes and no control byte, quote, "
-			"backslash or comma",
+			"feature \"%s\": a unit has at most %d bytes of UTF-8 and no control byte, "
+			"quote, backslash or comma",
 			name, UNIT_MAX);
 	if (schema_reserved(name))
 		return fail(why, STATUS_BAD_INPUT, "feature \"%s\": this name is reserved", name);

@@ -29,7 +29,8 @@ struct schema {
 int schema_find(const struct schema *schema, const char *name);
 
 /* Appends a feature. Refuses an empty, overlong, repeated or reserved name, and control bytes,
- * quotes and backslashes in it, so that a name never needs escaping in JSON or CSV. */
+ * quotes, backslashes, commas and invalid UTF-8 in it, so that a name never needs escaping in
+ * JSON or CSV. The unit, which may be empty, likewise. */
 enum status schema_add(struct schema *schema, const char *name, const char *unit, double low,
 	double high, struct why *why) MUST_USE;
 
