@@ -18,7 +18,8 @@ struct parse {
 	size_t room; /* rows that fit */
 	enum role role[COLUMNS_MAX];
 	size_t columns, column; /* of the header; of the next cell */
-	size_t line;            /* of the file, as an editor counts */
+	size_t line;            /* of the file, as an editor counts; 0 before the first */
+	bool line_ended;        /* what comes next is on another line */
 	size_t value;           /* next feature of this row */
 	bool in_header, row_started;
 	enum status status; /* first failure; the rest is skipped */
@@ -111,13 +112,13 @@ static bool make_room(struct parse *p)
 {
 	struct csvfile *csv = p->csv;
 
-	if (csv->rows < p->room)
-		return true;
 	if (csv->rows == CSV_ROWS_MAX) {
 		p->status = fail(p->why, STATUS_FULL, "%s:%zu: more than %d rows", p->path, p->line,
 			CSV_ROWS_MAX);
 		return false;
 	}
+	if (csv->rows < p->room)
+		return true;
 	size_t room = p->room ? p->room * 2 : 1024;
 	bool ok = grow(
 		&csv->value, room * (csv->schema.count ? csv->schema.count : 1), sizeof(double));
@@ -263,43 +264,60 @@ static void on_row(int c, void *context)
 	p->row_started = false;
 }
 
-/* Feeds libcsv one line, so that an error can name it. */
-static void parse_line(struct parse *p, struct csv_parser *parser, const char *text, size_t len)
+/* What libcsv holds of a cell: the cell, its closing quote, a NUL and one byte to come. */
+enum { CELL_BUFFER = CSV_CELL_MAX + 4 };
+
+/* Feeds libcsv a line or the part of one that is in memory, so that an error can name it. */
+static void parse_piece(struct parse *p, struct csv_parser *parser, const char *text, size_t len)
 {
+	p->line += p->line_ended;
+	p->line_ended = text[len - 1] == '\n';
 	if (csv_parse(parser, text, len, on_cell, on_row, p) != len && p->status == STATUS_OK)
 		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: %s", p->path, p->line,
-			csv_strerror(csv_error(parser)));
-	p->line++;
+			csv_error(parser) == CSV_EPARSE
+				? "a quotation mark that neither begins nor ends a cell"
+				: csv_strerror(csv_error(parser)));
+	/* A cell is known here only when it ends: one open quote would take in the whole file. */
+	if (p->status == STATUS_OK && csv_get_buffer_size(parser) > CELL_BUFFER)
+		p->status = fail(p->why, STATUS_BAD_INPUT,
+			"%s:%zu: a cell of more than %d bytes, or a quote that does not end",
+			p->path, p->line, CSV_CELL_MAX);
+}
+
+static void parse_block(struct parse *p, struct csv_parser *parser, const char *text, size_t len)
+{
+	while (len > 0 && p->status == STATUS_OK) {
+		const char *newline = memchr(text, '\n', len);
+		size_t n = newline ? (size_t)(newline - text) + 1 : len;
+		parse_piece(p, parser, text, n);
+		text += n;
+		len -= n;
+	}
 }
 
 static void parse_file(struct parse *p, FILE *file, struct csv_parser *parser)
 {
-	static const char mark[] = "\xef\xbb\xbf";
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t n;
+	char block[8192]; /* a line of any length costs no more */
+	size_t n;
 
-	while (p->status == STATUS_OK && (n = getline(&line, &size, file)) >= 0) {
-		size_t skip = p->line == 1 && n >= 3 && memcmp(line, mark, 3) == 0 ? 3 : 0;
-		if ((size_t)n > (size_t)COLUMNS_MAX * (CSV_CELL_MAX + 4)) {
-			p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: a line of %zd bytes",
-				p->path, p->line, n);
-			break;
-		}
-		parse_line(p, parser, line + skip, (size_t)n - skip);
+	while (p->status == STATUS_OK && (n = fread(block, 1, sizeof(block), file)) > 0) {
+		bool marked = p->line == 0 && n >= 3 && memcmp(block, "\xef\xbb\xbf", 3) == 0;
+		size_t skip = marked ? 3 : 0;
+		parse_block(p, parser, block + skip, n - skip);
 	}
 	if (p->status == STATUS_OK && ferror(file))
 		p->status = fail(p->why, STATUS_IO, "%s: %s", p->path, strerror(errno));
 	if (p->status == STATUS_OK && csv_fini(parser, on_cell, on_row, p) != 0)
 		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:%zu: a quoted cell does not end",
 			p->path, p->line);
-	free(line);
 }
 
 enum status csvfile_load(const char *path, struct csvfile *out, struct why *why)
 {
 	struct csvfile csv = { .rows = 0 };
-	struct parse p = { .path = path, .csv = &csv, .line = 1, .in_header = true, .why = why };
+	struct parse p = {
+		.path = path, .csv = &csv, .line_ended = true, .in_header = true, .why = why
+	};
 	struct csv_parser parser;
 
 	FILE *file = fopen(path, "rbe");
@@ -310,6 +328,7 @@ enum status csvfile_load(const char *path, struct csvfile *out, struct why *why)
 		fclose(file);
 		return fail(why, STATUS_NO_MEMORY, "%s: no memory", path);
 	}
+	csv_set_blk_size(&parser, CELL_BUFFER);
 	parse_file(&p, file, &parser);
 	csv_free(&parser);
 	fclose(file);

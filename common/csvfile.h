@@ -1,7 +1,7 @@
 /* A CSV file of numbers in memory: RFC 4180 with a header row. The columns `timestamp`,
  * `machine` and `label` are set apart, every other column is a feature. A byte order mark and
- * CRLF are fine. An empty cell is a missing value, kept as NaN; text, "nan", "inf" and numbers
- * beyond a double are refused with line and column. */
+ * CRLF are fine, blank lines are skipped. An empty cell is a missing value, kept as NaN; text,
+ * "nan", "inf" and numbers beyond a double are refused with line and column. */
 #ifndef ISOLDE_COMMON_CSVFILE_H
 #define ISOLDE_COMMON_CSVFILE_H
 
