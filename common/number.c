@@ -1,5 +1,6 @@
 #include "common/number.h"
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@ size_t number_format(double value, char out[NUMBER_TEXT_SIZE])
 	int n = 0;
 	/* 15 digits always survive text -> double -> text, so most sensor values end here; 17
 	 * always survive double -> text -> double. */
-	for (int digits = 15; digits <= 17; digits++) {
+	int digits = fabs(value) < DBL_MIN ? 1 : 15; /* subnormals have fewer */
+	for (; digits <= 17; digits++) {
 		n = snprintf(out, NUMBER_TEXT_SIZE, "%.*g", digits, value);
 		if (strtod(out, NULL) == value)
 			break;

@@ -7,8 +7,9 @@
 
 enum { NUMBER_TEXT_SIZE = 32 };
 
-/* The shortest decimal that reads back to the same double, as JSON writes numbers; "null" for
- * NaN and infinities. Returns the length. */
+/* The shortest decimal that reads back to the same double, as JSON writes numbers (46 of the
+ * powers of two, such as 2^-24, get a 17th digit that they could do without); "null" for NaN and
+ * infinities. Returns the length. */
 size_t number_format(double value, char out[NUMBER_TEXT_SIZE]);
 
 /* A whole decimal number and nothing else: digits with optional sign, point and exponent.
