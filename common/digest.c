@@ -42,12 +42,12 @@ enum status digest_file_hex(const char *path, char out[DIGEST_TEXT_SIZE], struct
 	while (ok && (got = fread(piece, 1, sizeof(piece), file)) > 0)
 		ok = EVP_DigestUpdate(context, piece, got) == 1;
 	ok = ok && EVP_DigestFinal_ex(context, sum, &n) == 1;
+	int read_error = ferror(file) ? errno : 0;
 	EVP_MD_CTX_free(context);
-	bool read_failed = ferror(file) != 0;
 	fclose(file);
 
-	if (read_failed)
-		return fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
+	if (read_error)
+		return fail(why, STATUS_IO, "%s: %s", path, strerror(read_error));
 	if (!ok)
 		return fail(why, STATUS_NO_MEMORY, "SHA-256 is not to be had from libcrypto");
 	to_hex(sum, n, out);
