@@ -1,0 +1,525 @@
+#include "common/fileio.h"
+#include "common/jsontext.h"
+#include "common/model.h"
+#include "common/rng.h"
+#include "common/train.h"
+#include "tests/unit/unit.h"
+#include <cjson/cJSON.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct why why;
+
+/* Five trees over 16 rows of three features: small enough to break at every bit. */
+static struct model *small_model(void)
+{
+	enum { ROWS = 16 };
+	struct train_options options = { .kind = DETECTOR_FOREST,
+		.trees = 5,
+		.sample_size = 8,
+		.seed = UINT64_MAX,
+		.quantile = 0.9 };
+	struct schema schema = { .count = 0 };
+	struct model *model = NULL;
+	struct rng rng;
+	double value[ROWS * 3];
+
+	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "a", "degC", -40, 125, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "b", "", -INFINITY, INFINITY, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "caf\xc3\xa9", "dB", 0, 1e-300, &why), STATUS_OK);
+	rng_seed(&rng, 3);
+	for (size_t i = 0; i < ROWS * 3; i++)
+		value[i] = rng_normal(&rng);
+	CU_ASSERT_EQUAL_FATAL(train_model(&schema, value, ROWS, &options, &model, &why), STATUS_OK);
+	model->quantiles = 3;
+	model->trained_ms = 1795435200250;
+	strcpy(model->program, "model_test 0.1");
+	memset(model->data_digest, 'd', DIGEST_TEXT_SIZE - 1);
+	return model;
+}
+
+static const char *small_file(void)
+{
+	const char *path = unit_path("small.json");
+	struct model *model = small_model();
+
+	CU_ASSERT_EQUAL_FATAL(model_save(model, path, &why), STATUS_OK);
+	model_destroy(model);
+	return path;
+}
+
+/* The caller's. */
+static char *text_of(const char *path, size_t *len)
+{
+	char *text = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(file_read(path, MODEL_FILE_MAX, &text, len, &why), STATUS_OK);
+	return text;
+}
+
+static struct model *load(const char *path)
+{
+	struct model *model = NULL;
+
+	enum status st = model_load(path, &model, &why);
+	if (st != STATUS_OK)
+		fprintf(stderr, "\n%s\n", why.text);
+	CU_ASSERT_EQUAL_FATAL(st, STATUS_OK);
+	return model;
+}
+
+static enum status load_status(const char *path)
+{
+	struct model *model = NULL;
+
+	why.text[0] = '\0';
+	enum status st = model_load(path, &model, &why);
+	CU_ASSERT_EQUAL(st == STATUS_OK, model != NULL);
+	model_destroy(model);
+	return st;
+}
+
+static void test_round_trip(void)
+{
+	struct model *saved = small_model();
+	CU_ASSERT_EQUAL_FATAL(model_save(saved, unit_path("m.json"), &why), STATUS_OK);
+	struct model *read = load(unit_path("m.json"));
+	struct rng rng;
+
+	CU_ASSERT_STRING_EQUAL(read->id, saved->id);
+	CU_ASSERT_STRING_EQUAL(read->digest, saved->digest);
+	CU_ASSERT_EQUAL(read->threshold, saved->threshold);
+	CU_ASSERT_EQUAL(read->quantile, 0.9);
+	CU_ASSERT_EQUAL_FATAL(read->quantiles, 3);
+	CU_ASSERT_EQUAL(memcmp(read->score_quantile, saved->score_quantile, 3 * sizeof(double)), 0);
+	CU_ASSERT_EQUAL(read->rows, 16);
+	CU_ASSERT_EQUAL(read->seed, UINT64_MAX);
+	CU_ASSERT_EQUAL(read->trained_ms, 1795435200250);
+	CU_ASSERT_STRING_EQUAL(read->program, "model_test 0.1");
+	CU_ASSERT_STRING_EQUAL(read->data_digest, saved->data_digest);
+	CU_ASSERT_EQUAL(read->detector.kind, DETECTOR_FOREST);
+	CU_ASSERT_EQUAL(read->detector.features, 3);
+	CU_ASSERT_TRUE_FATAL(schema_equal(&read->schema, &saved->schema));
+	for (size_t i = 0; i < 3; i++) {
+		const struct feature *f = &read->schema.feature[i], *g = &saved->schema.feature[i];
+		CU_ASSERT_STRING_EQUAL(f->unit, g->unit);
+		CU_ASSERT_EQUAL(f->low, g->low);
+		CU_ASSERT_EQUAL(f->high, g->high);
+		CU_ASSERT_EQUAL(memcmp(&read->detector.stats[i], &saved->detector.stats[i],
+					sizeof(struct feature_stats)),
+			0);
+	}
+	rng_seed(&rng, 4);
+	for (int i = 0; i < 1000; i++) {
+		double x[3];
+		for (int j = 0; j < 3; j++)
+			x[j] = rng_normal(&rng) * 3;
+		CU_ASSERT_EQUAL(
+			detector_score(&read->detector, x), detector_score(&saved->detector, x));
+	}
+	model_destroy(saved);
+	model_destroy(read);
+}
+
+static void test_saved_again(void)
+{
+	struct model *model = load(small_file());
+	char digest[DIGEST_TEXT_SIZE];
+
+	strcpy(digest, model->digest);
+	CU_ASSERT_EQUAL(model_save(model, unit_path("again.json"), &why), STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(model->digest, digest);
+	model_destroy(model);
+}
+
+static void test_id(void)
+{
+	char digest[DIGEST_TEXT_SIZE];
+	const char *path = small_file();
+	struct model *model = load(path);
+
+	CU_ASSERT_EQUAL(digest_file_hex(path, digest, &why), STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(model->digest, digest);
+	CU_ASSERT_EQUAL(strlen(model->id), 16);
+	CU_ASSERT_EQUAL(strncmp(model->id, digest, 16), 0);
+	model_destroy(model);
+}
+
+static void test_explained(void)
+{
+	struct model *model = load(small_file());
+	double x[3] = { model->detector.stats[0].median, 50, model->detector.stats[2].median };
+	double contribution[3];
+	double score = detector_score(&model->detector, x);
+
+	detector_explain(&model->detector, x, score, contribution);
+	CU_ASSERT_EQUAL(contribution[0], 0);
+	CU_ASSERT_TRUE(contribution[1] > 0);
+	CU_ASSERT_EQUAL(contribution[2], 0);
+	CU_ASSERT_EQUAL(detector_first(&model->detector, x, contribution), 1);
+	contribution[1] = 0; /* nothing adds anything: the farthest from its mean */
+	CU_ASSERT_EQUAL(detector_first(&model->detector, x, contribution), 1);
+	x[1] = NAN;
+	CU_ASSERT_TRUE(isnan(detector_score(&model->detector, x)));
+	model_destroy(model);
+}
+
+static void test_truncated(void)
+{
+	size_t len;
+	char *text = text_of(small_file(), &len);
+	const char *path = unit_file("cut.json", text, len);
+	size_t believed = 0;
+
+	CU_ASSERT_EQUAL_FATAL(load_status(path), STATUS_OK);
+	for (size_t cut = len; cut-- > 0;) {
+		CU_ASSERT_EQUAL_FATAL(truncate(path, (off_t)cut), 0);
+		believed += load_status(path) != STATUS_BAD_INPUT || !strstr(why.text, "cut.json");
+	}
+	CU_ASSERT_EQUAL(believed, 0);
+	free(text);
+}
+
+static void test_every_bit(void)
+{
+	size_t len;
+	char *text = text_of(small_file(), &len);
+	const char *path = unit_file("flip.json", text, len);
+	int fd = open(path, O_WRONLY);
+	size_t believed = 0;
+	CU_ASSERT_TRUE_FATAL(fd >= 0);
+
+	for (size_t i = 0; i < len; i++) {
+		for (int bit = 0; bit < 8; bit++) {
+			char flipped = (char)(text[i] ^ (1 << bit));
+			CU_ASSERT_EQUAL_FATAL(pwrite(fd, &flipped, 1, (off_t)i), 1);
+			believed += load_status(path) != STATUS_BAD_INPUT;
+		}
+		CU_ASSERT_EQUAL_FATAL(pwrite(fd, &text[i], 1, (off_t)i), 1);
+	}
+	CU_ASSERT_EQUAL(believed, 0);
+	CU_ASSERT_EQUAL(load_status(path), STATUS_OK);
+	close(fd);
+	free(text);
+}
+
+static void test_appended(void)
+{
+	size_t len;
+	char *text = text_of(small_file(), &len);
+	char *longer = calloc(1, 2 * len + 2);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(longer);
+
+	memcpy(longer, text, len);
+	longer[len] = '\n';
+	CU_ASSERT_EQUAL(load_status(unit_file("longer.json", longer, len + 1)), STATUS_BAD_INPUT);
+	longer[len] = '\0';
+	CU_ASSERT_EQUAL(load_status(unit_file("longer.json", longer, len + 1)), STATUS_BAD_INPUT);
+	memcpy(longer + len, text, len); /* and a good seal behind a second model */
+	CU_ASSERT_EQUAL(load_status(unit_file("longer.json", longer, 2 * len)), STATUS_BAD_INPUT);
+	free(longer);
+	free(text);
+}
+
+/* ---- mutants with a good seal ---- */
+
+static char *joined(const char *body, const char *seal)
+{
+	char digest[DIGEST_TEXT_SIZE];
+	size_t len = strlen(body), size = len + 100;
+	char *text = malloc(size);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+
+	CU_ASSERT_EQUAL_FATAL(digest_hex(body, len, digest, &why), STATUS_OK);
+	snprintf(text, size, "%s%s%s\"}\n", body, seal, digest);
+	return text;
+}
+
+/* The text of an object, sealed as the trainer does. */
+static const char *sealed_file(const char *object)
+{
+	char *body = strdup(object);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(body);
+
+	body[strlen(body) - 1] = '\0'; /* its brace */
+	char *text = joined(body, ",\n\"sha256\":\"");
+	const char *path = unit_file("mutant.json", text, strlen(text));
+	free(text);
+	free(body);
+	return path;
+}
+
+static cJSON *small_tree(void)
+{
+	static const struct json_limits limits = { JSON_DEPTH_MAX, JSON_MEMBERS_MAX };
+	size_t len;
+	char *text = text_of(small_file(), &len);
+	cJSON *root = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(json_parse(text, len, &limits, &root, &why), STATUS_OK);
+	cJSON_DeleteItemFromObjectCaseSensitive(root, "sha256");
+	free(text);
+	return root;
+}
+
+static enum status load_tree(const cJSON *root)
+{
+	char *text = cJSON_PrintUnformatted(root);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+	enum status st = load_status(sealed_file(text));
+
+	free(text);
+	return st;
+}
+
+/* The item at "forest.left.3". */
+static cJSON *item_at(cJSON *root, const char *place)
+{
+	char words[64], *rest = NULL;
+	cJSON *item = root;
+
+	snprintf(words, sizeof(words), "%s", place);
+	for (char *word = strtok_r(words, ".", &rest); word; word = strtok_r(NULL, ".", &rest)) {
+		item = cJSON_IsArray(item) ? cJSON_GetArrayItem(item, atoi(word))
+					   : cJSON_GetObjectItemCaseSensitive(item, word);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(item);
+	}
+	return item;
+}
+
+/* Puts the raw text in place of a value, or removes it (NULL). */
+static void bend(cJSON *root, const char *place, const char *raw)
+{
+	char parent[64];
+	const char *dot = strrchr(place, '.'), *name = dot ? dot + 1 : place;
+
+	snprintf(parent, sizeof(parent), "%.*s", dot ? (int)(dot - place) : 0, place);
+	cJSON *in = item_at(root, parent);
+	if (cJSON_IsArray(in) && raw)
+		cJSON_ReplaceItemInArray(in, atoi(name), cJSON_CreateRaw(raw));
+	else if (cJSON_IsArray(in))
+		cJSON_DeleteItemFromArray(in, atoi(name));
+	else if (raw)
+		cJSON_ReplaceItemInObjectCaseSensitive(in, name, cJSON_CreateRaw(raw));
+	else
+		cJSON_DeleteItemFromObjectCaseSensitive(in, name);
+}
+
+static void test_mutants(void)
+{
+	static const struct {
+		const char *place, *raw, *word;
+	} mutants[] = {
+		{ "schema", "\"isolde-model/2\"", "schema \"isolde-model/2\"" },
+		{ "schema", "1", "\"schema\"" },
+		{ "detector", "\"ocean\"", "detector \"ocean\" is unknown" },
+		{ "detector", "[]", "\"detector\"" },
+		{ "threshold", "NaN", "byte" },
+		{ "threshold", "\"NaN\"", "\"threshold\"" },
+		{ "threshold", "null", "\"threshold\"" },
+		{ "threshold", "1e999", "\"threshold\"" },
+		{ "quantile", "0", "\"quantile\"" },
+		{ "quantile", "1", "\"quantile\"" },
+		{ "quantile", "-1e999", "\"quantile\"" },
+		{ "trained", "[]", "\"trained\"" },
+		{ "trained.rows", "0", "trained: \"rows\"" },
+		{ "trained.rows", "1.5", "trained: \"rows\"" },
+		{ "trained.rows", "1e300", "trained: \"rows\"" },
+		{ "trained.seed", "42", "trained: \"seed\"" },
+		{ "trained.seed", "\"x\"", "trained: \"seed\"" },
+		{ "trained.seed", "\"-1\"", "trained: \"seed\"" },
+		{ "trained.seed", "\"18446744073709551616\"", "trained: \"seed\"" },
+		{ "trained.time", "\"today\"", "trained: \"time\"" },
+		{ "trained.time", "\"2026-11-23T12:00:00.0000000000000000000000000000Z\"",
+			"trained: \"time\"" },
+		{ "trained.program",
+			"\"0123456789012345678901234567890123456789012345678901234567890123456789\"",
+			"trained: \"program\"" },
+		{ "trained.data_sha256", "1", "trained: \"data_sha256\"" },
+		{ "features", "{}", "\"features\"" },
+		{ "features", "[]", "\"features\"" },
+		{ "features", "[1]", "feature 1: \"name\"" },
+		{ "features.1.name", "\"a\"", "feature \"a\" is there twice" },
+		{ "features.1.name", "\"seq\"", "feature \"seq\": this name is reserved" },
+		{ "features.1.name", "\"\"", "feature 2" },
+		{ "features.1.name", "\"a\\\"b\"", "feature 2" },
+		{ "features.1.name", "5", "feature 2: \"name\"" },
+		{ "features.1.unit", "\"furlongs per fortnight\"", "feature 2: \"unit\"" },
+		{ "features.0.low", "126", "feature \"a\": its range is empty" },
+		{ "features.0.low", "\"0\"", "feature 1: \"low\"" },
+		{ "features.2.sd", "-1", "feature 3" },
+		{ "features.2.sd", "null", "feature 3: \"sd\"" },
+		{ "features.2.normal_low", "1e300", "feature 3" },
+		{ "features.2.median", "1e999", "feature 3: \"median\"" },
+		{ "score_quantiles", "7", "\"score_quantiles\"" },
+		{ "score_quantiles", "[0]", "\"score_quantiles\"" },
+		{ "score_quantiles", "[0,\"1\"]", "\"score_quantiles\"" },
+		{ "score_quantiles", "[0.2,0.1]", "\"score_quantiles\"" },
+		{ "score_quantiles", "[0,1e999]", "\"score_quantiles\"" },
+		{ "forest", "[]", "\"forest\"" },
+		{ "forest.trees", "1e9", "forest: \"trees\"" },
+		{ "forest.trees", "0", "forest: \"trees\"" },
+		{ "forest.trees", "4", "forest: \"root\"" },
+		{ "forest.trees", "1.5", "forest: \"trees\"" },
+		{ "forest.sample_size", "1e15", "forest: \"sample_size\"" },
+		{ "forest.sample_size", "9", "tree 0: 8 rows at its root" },
+		{ "forest.root", "[]", "forest: \"root\"" },
+		{ "forest.root", "{}", "forest: \"root\"" },
+		{ "forest.root.0", "1", "tree 0" },
+		{ "forest.root.1", "4000001", "forest: \"root\"[1]" },
+		{ "forest.root.4", "4000000", "tree 3" },
+		{ "forest.root.1", "-1", "forest: \"root\"[1]" },
+		{ "forest.left.0", "0", "tree 0 node 0" },
+		{ "forest.left.0", "4294967297", "forest: \"left\"[0]" },
+		{ "forest.left.0", "1.5", "forest: \"left\"[0]" },
+		{ "forest.left.0", "4000000", "tree 0 node 0" },
+		{ "forest.left.0", "\"1\"", "forest: \"left\"[0]" },
+		{ "forest.left.0", NULL, "columns differ in length" },
+		{ "forest.rows.3", NULL, "columns differ in length" },
+		{ "forest.split.3", NULL, "columns differ in length" },
+		{ "forest.feature.3", NULL, "columns differ in length" },
+		{ "forest.feature.0", "3", "tree 0 node 0: feature 3 of 3" },
+		{ "forest.feature.0", "64", "forest: \"feature\"[0]" },
+		{ "forest.feature.0", "-2", "forest: \"feature\"[0]" },
+		{ "forest.feature.0", "null", "forest: \"feature\"[0]" },
+		{ "forest.split.0", "null", "forest: \"split\"[0]" },
+		{ "forest.split.0", "1e999", "forest: \"split\"[0]" },
+		{ "forest.split.0", "true", "forest: \"split\"[0]" },
+		{ "forest.rows.0", "65537", "forest: \"rows\"[0]" },
+		{ "forest.rows.0", "7", "tree 0" },
+		{ "forest.rows.1", "0", "forest: \"rows\"[1]" },
+	};
+
+	for (size_t i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++) {
+		cJSON *root = small_tree();
+		bend(root, mutants[i].place, mutants[i].raw);
+		enum status st = load_tree(root);
+		if (st != STATUS_BAD_INPUT)
+			fprintf(stderr, "\n%s: %s is believed\n", mutants[i].place,
+				mutants[i].raw ? mutants[i].raw : "(none)");
+		CU_ASSERT_EQUAL(st, STATUS_BAD_INPUT);
+		ASSERT_HOLDS(why.text, "mutant.json: ");
+		ASSERT_HOLDS(why.text, mutants[i].word);
+		cJSON_Delete(root);
+	}
+}
+
+/* What the mutants are held against: the same path without a bend. */
+static void test_sealed_again(void)
+{
+	cJSON *root = small_tree();
+
+	CU_ASSERT_EQUAL(load_tree(root), STATUS_OK);
+	bend(root, "threshold", "0.25");
+	CU_ASSERT_EQUAL(load_tree(root), STATUS_OK);
+	cJSON_Delete(root);
+}
+
+/* No member can be left out, and the sentence names the one that is. */
+static void test_missing_members(void)
+{
+	static const char *const objects[] = { "", "trained", "features.0", "features.2",
+		"forest" };
+	size_t tried = 0;
+
+	for (size_t o = 0; o < sizeof(objects) / sizeof(objects[0]); o++) {
+		cJSON *names = small_tree();
+		for (cJSON *member = item_at(names, objects[o])->child; member;
+			member = member->next) {
+			cJSON *root = small_tree();
+			char quoted[80];
+			snprintf(quoted, sizeof(quoted), "\"%s\"", member->string);
+			cJSON_DeleteItemFromObjectCaseSensitive(
+				item_at(root, objects[o]), member->string);
+			CU_ASSERT_EQUAL(load_tree(root), STATUS_BAD_INPUT);
+			ASSERT_HOLDS(why.text, quoted);
+			cJSON_Delete(root);
+			tried++;
+		}
+		cJSON_Delete(names);
+	}
+	CU_ASSERT_TRUE(tried >= 8 + 5 + 9 + 9 + 7);
+}
+
+static void test_too_many_features(void)
+{
+	cJSON *root = small_tree();
+	cJSON *list = item_at(root, "features");
+
+	for (int i = 3; i <= FEATURES_MAX; i++) {
+		char name[16];
+		cJSON *one = cJSON_Duplicate(cJSON_GetArrayItem(list, 0), 1);
+		snprintf(name, sizeof(name), "f%d", i);
+		cJSON_ReplaceItemInObjectCaseSensitive(one, "name", cJSON_CreateString(name));
+		cJSON_AddItemToArray(list, one);
+		CU_ASSERT_EQUAL(load_tree(root), i < FEATURES_MAX ? STATUS_OK : STATUS_BAD_INPUT);
+	}
+	ASSERT_HOLDS(why.text, "more than 64 features");
+	cJSON_Delete(root);
+}
+
+static void test_not_json(void)
+{
+	CU_ASSERT_EQUAL(load_status(sealed_file("[1,2]")), STATUS_BAD_INPUT);
+	CU_ASSERT_EQUAL(load_status(sealed_file("}")), STATUS_BAD_INPUT);
+	CU_ASSERT_EQUAL(load_status(sealed_file("{\"a\":1,\"a\":2}")), STATUS_BAD_INPUT);
+	ASSERT_HOLDS(why.text, "mutant.json: \"a\" is there twice");
+	CU_ASSERT_EQUAL(
+		load_status(sealed_file("{\"a\":[[[[[[[[[[[[]]]]]]]]]]]]}")), STATUS_BAD_INPUT);
+	ASSERT_HOLDS(why.text, "deeper");
+}
+
+static void test_no_file(void)
+{
+	const char *path = unit_path("huge.json");
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+	CU_ASSERT_TRUE_FATAL(fd >= 0);
+
+	CU_ASSERT_EQUAL_FATAL(ftruncate(fd, (off_t)MODEL_FILE_MAX + 1), 0);
+	close(fd);
+	CU_ASSERT_EQUAL(load_status(path), STATUS_FULL);
+	CU_ASSERT_EQUAL(load_status(unit_path("absent.json")), STATUS_NOT_FOUND);
+	ASSERT_HOLDS(why.text, "absent.json");
+	CU_ASSERT_EQUAL(load_status(unit_folder()), STATUS_BAD_INPUT);
+	CU_ASSERT_EQUAL(load_status(unit_file("empty.json", "", 0)), STATUS_BAD_INPUT);
+	ASSERT_HOLDS(why.text, "not a model file");
+	model_destroy(NULL);
+}
+
+static void test_cannot_save(void)
+{
+	struct model *model = small_model();
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/under.json", unit_file("file", "x", 1));
+	CU_ASSERT_EQUAL(model_save(model, path, &why), STATUS_CANT_CREATE);
+	ASSERT_HOLDS(why.text, "under.json");
+	model_destroy(model);
+}
+
+static CU_TestInfo cases[] = {
+	{ "a model read back scores bit for bit the same", test_round_trip },
+	{ "saving what was loaded gives the same file", test_saved_again },
+	{ "the id is the file's SHA-256", test_id },
+	{ "an explanation names the strange feature", test_explained },
+	{ "a file cut short anywhere is refused", test_truncated },
+	{ "a file with any bit flipped is refused", test_every_bit },
+	{ "a file with something behind its end is refused", test_appended },
+	{ "a sealed file without a mistake is believed", test_sealed_again },
+	{ "a sealed file with a mistake is refused with its place", test_mutants },
+	{ "no member may be left out", test_missing_members },
+	{ "64 features are enough", test_too_many_features },
+	{ "what is sealed but no object is refused", test_not_json },
+	{ "absent, huge and empty files are told apart", test_no_file },
+	{ "where nothing can be saved, the path is named", test_cannot_save },
+	CU_TEST_INFO_NULL,
+};
+
+int main(void)
+{
+	return unit_run("model", cases);
+}
