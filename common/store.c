@@ -274,11 +274,6 @@ void store_close(struct store *store)
 	for (int i = 0; i < SQL_COUNT; i++)
 		sqlite3_finalize(store->statement[i]);
 	sqlite3_close(store->db); /* the last connection moves the WAL into the file */
-	while (store->feature_sets) {
-		struct feature_set *next = store->feature_sets->next;
-		free(store->feature_sets);
-		store->feature_sets = next;
-	}
 	free(store->path);
 	free(store);
 }

@@ -5,7 +5,8 @@
  *   id = at_ms << 21 | slot, slot = 21 bits of its identity, the next free one on a collision,
  * so rows lie in time order, appends go to the end with any number of machines, and the same
  * reading always meets its own row: a duplicate is recognised at any distance without a second
- * index. `identity` is SipHash-2-4 (with the file's own key) of machine, time, seq and values.
+ * index. `identity` is SipHash-2-4 (with the file's own key) of machine, time and seq, plus that
+ * of each value with its feature's name, so that the order of features does not matter.
  * The values are one blob in the order of the row's feature set: no column per sensor.
  * Queries of one machine never scan: a row per minute and machine counts its readings and heads
  * a chain through them (`back`: how far the id of the previous one lies below), a row per day

@@ -94,6 +94,7 @@ struct store {
 	struct machine_cache *dirty;    /* list of those with unwritten minutes */
 	int64_t model, feature_set;     /* row ids of the last ones used, 0: none */
 	char model_name[MODEL_ID_SIZE];
+	double model_threshold;
 	struct schema schema; /* of `feature_set` */
 	uint64_t arrivals;    /* readings without time and seq, to tell them apart */
 };
@@ -119,7 +120,7 @@ enum status store_load_day(struct store *store, int64_t machine, int64_t day,
 enum status store_load_minute(
 	struct store *store, int64_t machine, int64_t minute, struct minute *out, struct why *why);
 
-/* Forgets what the writer remembers of a transaction that is gone. */
+/* Forgets what was remembered of a transaction that is gone. */
 void store_forget(struct store *store);
 
 /* Begins a read transaction, so that several queries see one state. */

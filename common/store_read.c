@@ -18,6 +18,13 @@ void store_end_snapshot(struct store *store)
 		store, store_statement(store, SQL_COMMIT), "commit", NULL); /* nothing to lose */
 }
 
+/* Text of a row, "" where a damaged file has none. */
+static const char *text_at(sqlite3_stmt *row, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(row, column);
+	return text ? text : "";
+}
+
 enum status store_counters(
 	struct store *store, store_each_counter *each, void *context, struct why *why)
 {
@@ -25,8 +32,7 @@ enum status store_counters(
 	int rc;
 
 	while ((rc = sqlite3_step(find)) == SQLITE_ROW)
-		each(context, (const char *)sqlite3_column_text(find, 0),
-			sqlite3_column_int64(find, 1));
+		each(context, text_at(find, 0), sqlite3_column_int64(find, 1));
 	enum status st = rc == SQLITE_DONE ? STATUS_OK : store_fail(store, "reading counters", why);
 	sqlite3_reset(find);
 	return st;
@@ -39,8 +45,7 @@ enum status store_alarms(
 	int rc;
 
 	while ((rc = sqlite3_step(find)) == SQLITE_ROW)
-		each(context, (const char *)sqlite3_column_text(find, 0),
-			(const char *)sqlite3_column_text(find, 1));
+		each(context, text_at(find, 0), text_at(find, 1));
 	enum status st = rc == SQLITE_DONE ? STATUS_OK : store_fail(store, "reading alarms", why);
 	sqlite3_reset(find);
 	return st;
@@ -116,7 +121,7 @@ static enum status find_schema(
 		? STATUS_OK
 		: fail(why, STATUS_BAD_INPUT, "%s: feature set %lld is missing", store->path,
 			  (long long)id);
-	const char *at = st == STATUS_OK ? (const char *)sqlite3_column_text(find, 0) : "";
+	const char *at = st == STATUS_OK ? text_at(find, 0) : "";
 	while (st == STATUS_OK && *at) {
 		char name[FEATURE_NAME_MAX + 1];
 		size_t n = strcspn(at, ",");
@@ -150,10 +155,12 @@ static enum status to_verdict(struct store *store, sqlite3_stmt *row, struct ver
 			"%s: reading %lld has not the values of its feature set", store->path,
 			(long long)sqlite3_column_int64(row, 0));
 	memset(out, 0, sizeof(*out));
-	snprintf(reading->machine, sizeof(reading->machine), "%s",
-		(const char *)sqlite3_column_text(row, 1));
+	snprintf(reading->machine, sizeof(reading->machine), "%s", text_at(row, 1));
 	reading->at_ms = store_time_of(sqlite3_column_int64(row, 0));
 	reading->received_ms = sqlite3_column_int64(row, 2);
+	if (reading->received_ms < 0 || reading->received_ms > TIME_MAX_MS)
+		return fail(why, STATUS_BAD_INPUT, "%s: reading %lld arrived outside all time",
+			store->path, (long long)sqlite3_column_int64(row, 0));
 	reading->seq = sqlite3_column_type(row, 3) == SQLITE_NULL ? READING_NO_SEQ
 								  : sqlite3_column_int64(row, 3);
 	if ((*schema)->count > 0)
@@ -165,8 +172,7 @@ static enum status to_verdict(struct store *store, sqlite3_stmt *row, struct ver
 	out->anomalous = sqlite3_column_int(row, 7) == 1;
 	out->quality = (enum quality)sqlite3_column_int(row, 8);
 	out->late = sqlite3_column_int(row, 9) != 0;
-	const char *model = (const char *)sqlite3_column_text(row, 10);
-	snprintf(out->model, sizeof(out->model), "%s", model ? model : "");
+	snprintf(out->model, sizeof(out->model), "%s", text_at(row, 10));
 	return STATUS_OK;
 }
 
@@ -241,7 +247,7 @@ static enum status follow_chain(struct store *store, const struct minute *minute
 			return st;
 		if (back == 0)
 			break;
-		id -= back;
+		id = (int64_t)((uint64_t)id - (uint64_t)back); /* a damaged one may overflow */
 	}
 	qsort(ids, n, sizeof(*ids), descending);
 	*count = n;
@@ -255,7 +261,7 @@ static enum status emit_minute(struct walk *w, int64_t machine, int64_t minute)
 
 	if (st != STATUS_OK)
 		return st;
-	if (m.readings > CHAIN_MAX) {
+	if (m.readings > CHAIN_MAX || m.readings < 0) { /* below 0: damaged, but its rows count */
 		int64_t first = store_id_of(minute * STORE_MINUTE_MS);
 		int64_t end_ms = (minute + 1) * STORE_MINUTE_MS;
 		int64_t end = end_ms > TIME_MAX_MS ? INT64_MAX : store_id_of(end_ms);
@@ -332,11 +338,13 @@ enum status store_find(struct store *store, const struct store_query *query, sto
 	};
 	int64_t to_ms = query->to_ms > TIME_LIMIT_MS ? TIME_LIMIT_MS : query->to_ms, machine = 0;
 
+	if (query->from_ms >= TIME_LIMIT_MS)
+		return STATUS_OK; /* its id would not fit */
 	w.from_id = store_id_of(query->from_ms < 0 ? 0 : query->from_ms);
 	w.to_id = to_ms <= 0 ? 0 : to_ms == TIME_LIMIT_MS ? INT64_MAX : store_id_of(to_ms);
 	if (query->before_id > 0 && query->before_id < w.to_id)
 		w.to_id = query->before_id;
-	if (query->from_ms >= TIME_LIMIT_MS || w.from_id >= w.to_id)
+	if (w.from_id >= w.to_id)
 		return STATUS_OK;
 
 	enum status st = store_snapshot(store, why);

@@ -28,6 +28,11 @@ void store_forget(struct store *store)
 		HASH_DEL(store->machines, machine);
 		free(machine);
 	}
+	while (store->feature_sets) {
+		struct feature_set *set = store->feature_sets;
+		store->feature_sets = set->next;
+		free(set);
+	}
 	store->dirty = NULL;
 	store->model = store->feature_set = 0;
 }
@@ -95,7 +100,8 @@ static enum status find_model(struct store *store, const struct verdict *verdict
 {
 	enum status st;
 
-	if (store->model && strcmp(store->model_name, verdict->model) == 0)
+	if (store->model && store->model_threshold == verdict->threshold &&
+		strcmp(store->model_name, verdict->model) == 0)
 		return STATUS_OK;
 	sqlite3_stmt *add = store_statement(store, SQL_ADD_MODEL);
 	sqlite3_stmt *find = store_statement(store, SQL_MODEL_ID);
@@ -108,6 +114,7 @@ static enum status find_model(struct store *store, const struct verdict *verdict
 		(st = store_integer(store, find, &id, why)))
 		return st;
 	store->model = id;
+	store->model_threshold = verdict->threshold;
 	strcpy(store->model_name, verdict->model);
 	return STATUS_OK;
 }
@@ -240,13 +247,15 @@ static void count_reading(struct store *store, struct machine_cache *machine, in
 enum identity_kind { IDENTITY_TIME, IDENTITY_SEQ, IDENTITY_ARRIVAL };
 
 /* Machine, time and seq as far as they were sent, and values. A reading with neither has no
- * identity beyond its arrival, so a running number makes it unlike every other. */
-static uint64_t identify(struct store *store, const struct reading *reading, size_t features,
-	enum identity_kind kind)
+ * identity beyond its arrival, so a running number makes it unlike every other. Values count by
+ * the name of their feature, in any order: without a model the order is that in which features
+ * were first heard of, another one after a restart. */
+static uint64_t identify(struct store *store, const struct reading *reading,
+	const struct schema *schema, enum identity_kind kind)
 {
-	unsigned char bytes[MACHINE_NAME_MAX + 64 + FEATURES_MAX * sizeof(double)];
-	size_t n = 0;
 	int64_t head[4] = { kind, reading->seq, 0, 0 };
+	unsigned char bytes[sizeof(head) + FEATURE_NAME_MAX];
+	_Static_assert((int)MACHINE_NAME_MAX <= (int)FEATURE_NAME_MAX, "names share the buffer");
 
 	if (kind == IDENTITY_TIME) {
 		head[2] = reading->at_ms;
@@ -255,13 +264,20 @@ static uint64_t identify(struct store *store, const struct reading *reading, siz
 		head[2] = reading->received_ms;
 		head[3] = (int64_t)store->arrivals++;
 	}
-	memcpy(bytes, head, sizeof(head));
-	n += sizeof(head);
-	memcpy(bytes + n, reading->value, features * sizeof(double));
-	n += features * sizeof(double);
 	size_t name = strlen(reading->machine);
-	memcpy(bytes + n, reading->machine, name);
-	return digest_sip(store->key, bytes, n + name);
+	memcpy(bytes, head, sizeof(head));
+	memcpy(bytes + sizeof(head), reading->machine, name);
+	uint64_t identity = digest_sip(store->key, bytes, sizeof(head) + name);
+	for (size_t i = 0; i < schema->count; i++) {
+		const double *value = &reading->value[i];
+		if (isnan(*value))
+			continue;
+		name = strlen(schema->feature[i].name);
+		memcpy(bytes, value, sizeof(*value));
+		memcpy(bytes + sizeof(*value), schema->feature[i].name, name);
+		identity += digest_sip(store->key, bytes, sizeof(*value) + name);
+	}
+	return identity;
 }
 
 /* True if an identity of kind IDENTITY_SEQ was seen before. */
@@ -317,8 +333,9 @@ static enum status insert(struct store *store, struct machine_cache *machine,
 	for (int64_t probe = 0; probe <= STORE_SLOT_MASK; probe++) {
 		int64_t id = base | ((slot + probe) & STORE_SLOT_MASK), other = 0;
 		sqlite3_bind_int64(add, 1, id);
-		sqlite3_bind_int64(
-			add, 6, machine->minute.readings ? id - machine->minute.head : 0);
+		/* Unsigned, as a damaged head may be anywhere. */
+		uint64_t back = (uint64_t)id - (uint64_t)machine->minute.head;
+		sqlite3_bind_int64(add, 6, machine->minute.readings ? (int64_t)back : 0);
 		if ((st = store_run(store, add, "adding a reading", why)))
 			return st;
 		*out = id;
@@ -350,7 +367,7 @@ enum status store_add(struct store *store, const struct verdict *verdict,
 		(st = find_feature_set(store, schema, why)) ||
 		(verdict->model[0] && (st = find_model(store, verdict, why))))
 		return st;
-	uint64_t identity = identify(store, reading, schema->count, kind);
+	uint64_t identity = identify(store, reading, schema, kind);
 	if (kind == IDENTITY_SEQ && (st = seen_arrival(store, identity, &seen, why)))
 		return st;
 	if (!seen) {
