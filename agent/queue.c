@@ -14,6 +14,8 @@ struct queue {
 	pthread_cond_t pushed;
 	char *ring; /* [size] */
 	size_t size, head, used, count;
+	struct mqtt_receipt lost[QUEUE_LOST_MAX];
+	size_t lost_count;
 	bool closed;
 
 	/* The popping thread's own. Made at full size once, so that nothing is allocated later;
@@ -113,9 +115,10 @@ static void remove_oldest(struct queue *queue, const struct message *oldest)
 {
 	size_t size = record_size(oldest);
 
-	queue->head = (queue->head + size) % queue->size;
 	queue->used -= size;
 	queue->count--;
+	/* Empty, it begins at the front again: pages behind the longest backlog are never touched. */
+	queue->head = queue->count > 0 ? (queue->head + size) % queue->size : 0;
 }
 
 static size_t make_room(struct queue *queue, size_t wanted)
@@ -125,6 +128,8 @@ static size_t make_room(struct queue *queue, size_t wanted)
 
 	for (; queue->size - queue->used < wanted; dropped++) {
 		peek(queue, 0, &oldest, sizeof(oldest));
+		if (oldest.qos > 0 && queue->lost_count < QUEUE_LOST_MAX)
+			queue->lost[queue->lost_count++] = oldest.receipt;
 		remove_oldest(queue, &oldest);
 	}
 	return dropped;
@@ -133,7 +138,7 @@ static size_t make_room(struct queue *queue, size_t wanted)
 size_t queue_push(struct queue *queue, const struct message *message)
 {
 	struct message kept = *message;
-	size_t dropped = 1;
+	size_t dropped = 0;
 
 	kept.topic_len = at_most(message->topic_len, QUEUE_TOPIC_MAX);
 	kept.len = at_most(message->len, PAYLOAD_MAX);
@@ -206,6 +211,17 @@ size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct m
 	pthread_mutex_unlock(&queue->lock);
 	if (n > 0)
 		*out = queue->messages;
+	return n;
+}
+
+size_t queue_take_lost(struct queue *queue, struct mqtt_receipt *out, size_t max)
+{
+	pthread_mutex_lock(&queue->lock);
+	size_t n = at_most(queue->lost_count, max);
+	memcpy(out, queue->lost, n * sizeof(*out));
+	memmove(queue->lost, queue->lost + n, (queue->lost_count - n) * sizeof(*out));
+	queue->lost_count -= n;
+	pthread_mutex_unlock(&queue->lock);
 	return n;
 }
 

@@ -11,7 +11,7 @@ enum { BEAT_MS = 200, REQUESTS_MAX = 16 };
 struct worker {
 	struct worker_options options;
 	pthread_t thread;
-	int *ids;          /* [options.batch] packet ids to acknowledge */
+	struct mqtt_receipt *receipts; /* [options.batch + QUEUE_LOST_MAX] to acknowledge */
 	uint64_t connects; /* of the connection, when alarms were last published */
 };
 
@@ -51,14 +51,15 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 	struct why why;
 	const struct model *model = model_slot_hold(w->options.slot, NULL);
 	enum status st = pipeline_run(w->options.pipeline, model, messages, n, &why);
-	size_t ids = 0;
+	/* First those that were dropped while this batch was on its way: they are the older ones. */
+	size_t receipts = queue_take_lost(w->options.queue, w->receipts, QUEUE_LOST_MAX);
 
 	atomic_store(&w->options.health->store_failing, st != STATUS_OK);
 	for (size_t i = 0; i < n; i++) {
 		if (messages[i].qos > 0)
-			w->ids[ids++] = messages[i].id;
+			w->receipts[receipts++] = messages[i].receipt;
 	}
-	mqtt_acknowledge(w->options.mqtt, w->ids, ids);
+	mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
 	if (model)
 		model_slot_release(w->options.slot, model);
 }
@@ -82,14 +83,16 @@ enum status worker_start(const struct worker_options *options, struct worker **o
 {
 	struct worker *w = calloc(1, sizeof(*w));
 
-	if (!w || !(w->ids = calloc(options->batch, sizeof(*w->ids)))) {
+	if (w)
+		w->receipts = calloc(options->batch + QUEUE_LOST_MAX, sizeof(*w->receipts));
+	if (!w || !w->receipts) {
 		free(w);
 		return fail(why, STATUS_NO_MEMORY, "no memory for the worker");
 	}
 	w->options = *options;
 	int rc = pthread_create(&w->thread, NULL, work, w);
 	if (rc != 0) {
-		free(w->ids);
+		free(w->receipts);
 		free(w);
 		return fail(why, STATUS_NO_MEMORY, "no thread for the worker: %s", strerror(rc));
 	}
@@ -102,6 +105,6 @@ void worker_join(struct worker *worker)
 	if (!worker)
 		return;
 	pthread_join(worker->thread, NULL);
-	free(worker->ids);
+	free(worker->receipts);
 	free(worker);
 }
