@@ -239,6 +239,7 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.mqtt = agent->mqtt,
 		.health = &agent->health,
 		.batch = (size_t)agent->config->store.batch,
+		.hold_ms = agent->config->store.hold_s * 1000,
 		.requests = agent->requests_queue,
 		.on_request = requests_answer,
 		.context = &agent->requests,

@@ -117,7 +117,8 @@ static void remove_oldest(struct queue *queue, const struct message *oldest)
 
 	queue->used -= size;
 	queue->count--;
-	/* Empty, it begins at the front again: pages behind the longest backlog are never touched. */
+	/* Empty, it begins at the front again: pages behind the longest backlog are never touched.
+	 */
 	queue->head = queue->count > 0 ? (queue->head + size) % queue->size : 0;
 }
 
@@ -231,6 +232,14 @@ void queue_close(struct queue *queue)
 	queue->closed = true;
 	pthread_cond_broadcast(&queue->pushed);
 	pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_closed(struct queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	bool closed = queue->closed;
+	pthread_mutex_unlock(&queue->lock);
+	return closed;
 }
 
 bool queue_drained(struct queue *queue)

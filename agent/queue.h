@@ -48,6 +48,7 @@ size_t queue_take_lost(struct queue *queue, struct mqtt_receipt *out, size_t max
 
 /* No more messages; what is inside can still be popped. */
 void queue_close(struct queue *queue);
+bool queue_closed(struct queue *queue);
 bool queue_drained(struct queue *queue); /* closed and empty */
 size_t queue_length(struct queue *queue);
 

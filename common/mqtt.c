@@ -377,11 +377,10 @@ static void free_options(struct mqtt *mqtt)
 
 static enum status create_client(struct mqtt *mqtt, struct why *why)
 {
-	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
-
-	options.MQTTVersion = MQTTVERSION_3_1_1;
-	int rc = MQTTAsync_createWithOptions(&mqtt->client, mqtt->server, mqtt->client_id,
-		MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+	/* Without create options: with them Paho refuses publishes behind 100 waiting ones, and
+	 * walks their whole list to count them. MQTT_UNSENT_MAX is our limit. */
+	int rc = MQTTAsync_create(
+		&mqtt->client, mqtt->server, mqtt->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
 		rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, on_arrived, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
