@@ -36,6 +36,7 @@ struct health_config {
 struct store_config {
 	config_text path;
 	int64_t batch;      /* readings of one commit, at most */
+	int64_t hold_s;     /* readings wait for a failing store, then they are dropped */
 	int64_t reserve_mb; /* free space below which /health says so */
 };
 

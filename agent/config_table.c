@@ -146,6 +146,8 @@ const struct setting settings[] = {
 		"The history, a SQLite file; made when missing."),
 	INTEGER(store, batch, "1000", 1, 10000, "readings",
 		"The largest commit"),
+	INTEGER(store, hold_s, "10", 0, 3600, "s",
+		"How long readings wait for a store that can't be written; then they are dropped"),
 	INTEGER(store, reserve_mb, "16", 0, 1048576, "MB",
 		"Free disk space below which /health complains"),
 
@@ -156,7 +158,7 @@ const struct setting settings[] = {
 		"Older than the machine's newest by this much: stored, but raises no alarm"),
 	INTEGER(reading, machines, "10000", 1, 10000, "machines",
 		"Readings of further machines are rejected"),
-	INTEGER(reading, queue_kb, "2048", 64, 1048576, "KB",
+	INTEGER(reading, queue_kb, "20480", 64, 1048576, "KB",
 		"Room for readings that wait; when it is full the oldest are dropped"),
 
 	INTEGER(alarm, raise_count, "3", 1, 64, "readings",

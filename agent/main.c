@@ -123,6 +123,17 @@ struct agent {
 	char info_model[MODEL_ID_SIZE];
 };
 
+/* Counted before the worker can see it, so that the ledger balances at every moment. */
+static void take_reading(struct agent *agent, const struct message *message)
+{
+	struct ledger change = { .received = 0 };
+
+	metrics_received(agent->metrics);
+	change.dropped[DROP_QUEUE] = queue_push(agent->queue, message);
+	if (change.dropped[DROP_QUEUE] > 0)
+		metrics_settle(agent->metrics, &change);
+}
+
 /* Paho's thread: copies and returns. */
 static void on_message(void *context, const struct mqtt_message *in)
 {
@@ -130,7 +141,7 @@ static void on_message(void *context, const struct mqtt_message *in)
 	struct message message = {
 		.received_ms = time_now_ms(),
 		.received_ns = time_monotonic_ns(),
-		.id = in->id,
+		.receipt = in->receipt,
 		.qos = in->qos,
 		.retained = in->retained,
 		.topic_len = in->topic_len,
@@ -144,7 +155,7 @@ static void on_message(void *context, const struct mqtt_message *in)
 		(void)queue_push(
 			agent->requests_queue, &message); /* a dropped request goes unanswered */
 	else
-		metrics_received(agent->metrics, queue_push(agent->queue, &message));
+		take_reading(agent, &message);
 }
 
 static bool on_publish(
@@ -182,6 +193,7 @@ static enum status make_mqtt(struct agent *agent, struct why *why)
 		.key_file = config->key_file,
 		.keepalive_s = (int)config->keepalive_s,
 		.clean_session = false,
+		.acknowledge_later = true,
 		.filters = filters,
 		.filter_count = 2,
 		.will_topic = agent->status_topic,
@@ -227,6 +239,7 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.mqtt = agent->mqtt,
 		.health = &agent->health,
 		.batch = (size_t)agent->config->store.batch,
+		.hold_ms = agent->config->store.hold_s * 1000,
 		.requests = agent->requests_queue,
 		.on_request = requests_answer,
 		.context = &agent->requests,
@@ -379,15 +392,15 @@ static void serve(struct agent *agent, const sigset_t *signals)
 	}
 }
 
-/* Disconnecting first lets the broker keep, in our session, what comes from now on; then what is
- * in hand is committed. */
+/* What comes from now on is not taken, and not acknowledged: the broker keeps it in our session.
+ * What is in hand is committed, acknowledged and published; then we say goodbye. */
 static void stop(struct agent *agent)
 {
 	notify_send("STOPPING=1");
-	mqtt_stop(agent->mqtt, MQTT_STOP_MS);
 	if (agent->queue)
 		queue_close(agent->queue);
 	worker_join(agent->worker);
+	mqtt_stop(agent->mqtt, MQTT_STOP_MS);
 	http_stop(agent->http);
 	pipeline_destroy(agent->pipeline);
 	mqtt_destroy(agent->mqtt);

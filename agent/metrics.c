@@ -148,13 +148,11 @@ void metrics_observe(struct metrics *metrics, enum histogram histogram, double s
 		;
 }
 
-void metrics_received(struct metrics *metrics, size_t dropped)
+void metrics_received(struct metrics *metrics)
 {
 	pthread_mutex_lock(&metrics->ledger_lock);
 	metrics->ledger.received++;
 	metrics->ledger.pending++;
-	metrics->ledger.pending -= dropped;
-	metrics->ledger.dropped[DROP_QUEUE] += dropped;
 	pthread_mutex_unlock(&metrics->ledger_lock);
 }
 

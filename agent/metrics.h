@@ -60,8 +60,8 @@ void metrics_set(struct metrics *metrics, enum metric metric, int64_t value);
 int64_t metrics_get(const struct metrics *metrics, enum metric metric);
 void metrics_observe(struct metrics *metrics, enum histogram histogram, double seconds);
 
-/* A message came in: received and pending grow by one, `dropped` others leave the queue. */
-void metrics_received(struct metrics *metrics, size_t dropped);
+/* A message came in: received and pending grow by one. */
+void metrics_received(struct metrics *metrics);
 /* Messages came to their end: everything in `change` but received and pending is added, pending
  * shrinks by the sum. */
 void metrics_settle(struct metrics *metrics, const struct ledger *change);

@@ -16,7 +16,9 @@ struct judgement {
 	enum reject reject; /* not REJECT_NONE: the rest but the message is unset */
 	bool duplicate;
 	bool alarm_changed;
-	struct machine *machine; /* borrowed from p->machines */
+	struct machine *machine; /* borrowed from p->machines; NULL if rejected */
+	struct machine before;   /* it, for taking the message back */
+	struct alarm alarm;      /* if it changed: what it changed to */
 	struct verdict verdict;
 };
 
@@ -26,10 +28,10 @@ struct pipeline {
 	struct machines *machines;
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
-	bool storing;         /* the transaction is alive */
+	bool alarms_unsaved;  /* of some machine */
 	struct judgement *judged; /* [room] of the current batch */
 	size_t room;
-	struct log_limit rejected[REJECT_COUNT], store_limit;
+	struct log_limit rejected[REJECT_COUNT];
 };
 
 /* ---- one message: decode, score, decide ---- */
@@ -100,13 +102,8 @@ static void decide(struct pipeline *p, const struct model *model, struct judgeme
 	}
 	struct alarm_policy policy = { (unsigned)p->options.alarm.raise_count,
 		(unsigned)p->options.alarm.raise_window, (unsigned)p->options.alarm.clear_count };
-	bool was_active = j->machine->alarm.state != ALARM_NORMAL;
 	j->alarm_changed = alarm_next(&j->machine->alarm, &policy, v->reading.machine, &input);
-	bool is_active = j->machine->alarm.state != ALARM_NORMAL;
-	if (is_active != was_active)
-		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, is_active ? 1 : -1);
-	if (is_active && !was_active)
-		metrics_add(p->options.metrics, METRIC_ALARMS_RAISED, 1);
+	j->alarm = j->machine->alarm;
 }
 
 static enum reject find_machine(struct pipeline *p, struct judgement *j, struct why *why)
@@ -117,6 +114,7 @@ static enum reject find_machine(struct pipeline *p, struct judgement *j, struct 
 	if (st == STATUS_FULL)
 		return REJECT_MACHINES;
 	/* Of a failing store only the newest time is missing: the reading counts as not late. */
+	j->before = *j->machine;
 	metrics_set(p->options.metrics, METRIC_MACHINES, (int64_t)machines_count(p->machines));
 	return REJECT_NONE;
 }
@@ -127,12 +125,13 @@ static bool is_late(const struct pipeline *p, const struct judgement *j)
 }
 
 static enum status note_rejected(struct pipeline *p, const struct message *message,
-	const struct judgement *j, const struct why *reason, struct why *why)
+	const struct judgement *j, const struct why *reason, enum pipeline_mode mode,
+	struct why *why)
 {
 	log_limited(&p->rejected[j->reject], LOG_LEVEL_WARNING,
 		"message rejected: reason=%s topic=%.100s: %s", reject_name(j->reject),
 		message->topic, reason->text);
-	if (!p->storing)
+	if (mode == PIPELINE_SHED)
 		return STATUS_OK;
 	return store_add_rejected(p->options.store, message->received_ms, message->topic,
 		reject_name(j->reject), reason->text, message->payload, message->len, why);
@@ -141,37 +140,48 @@ static enum status note_rejected(struct pipeline *p, const struct message *messa
 /* ---- a batch ---- */
 
 static enum status judge(struct pipeline *p, const struct model *model,
-	const struct message *message, struct judgement *j, struct why *why)
+	const struct message *message, struct judgement *j, enum pipeline_mode mode,
+	struct why *why)
 {
 	struct why reason = { "" };
 	enum status st = STATUS_OK;
 
-	memset(j, 0, offsetof(struct judgement, verdict));
+	memset(j, 0, offsetof(struct judgement, before));
 	j->reject = decode(p, message, &j->verdict.reading, &reason);
 	if (j->reject == REJECT_NONE)
 		j->reject = find_machine(p, j, &reason);
 	if (j->reject != REJECT_NONE)
-		return note_rejected(p, message, j, &reason, why);
+		return note_rejected(p, message, j, &reason, mode, why);
 	score(p, model, &j->verdict);
 	j->verdict.late = is_late(p, j);
-	if (p->storing)
+	if (mode == PIPELINE_STORE)
 		st = store_add(p->options.store, &j->verdict, &p->schema, &j->duplicate, why);
-	if (j->duplicate)
-		return STATUS_OK;
+	if (st != STATUS_OK || j->duplicate)
+		return st;
 	if (j->verdict.reading.at_ms > j->machine->newest_ms)
 		j->machine->newest_ms = j->verdict.reading.at_ms;
-	decide(p, model, j); /* also when the store fails: an alarm matters more than its record */
-	return st;
+	decide(p, model, j);
+	return STATUS_OK;
 }
 
-/* Sums the batch up for the ledger; `stored`: the commit succeeded. */
-static void count(const struct judgement *judged, size_t n, bool stored, struct ledger *out)
+/* Takes back what judging the first n messages did to their machines. */
+static void undo(struct judgement *judged, size_t n)
+{
+	while (n-- > 0) {
+		if (judged[n].machine)
+			*judged[n].machine = judged[n].before;
+	}
+}
+
+/* Sums the batch up for the ledger. */
+static void count(
+	const struct judgement *judged, size_t n, enum pipeline_mode mode, struct ledger *out)
 {
 	memset(out, 0, sizeof(*out));
 	for (size_t i = 0; i < n; i++) {
 		if (judged[i].reject != REJECT_NONE)
 			out->rejected[judged[i].reject]++;
-		else if (!stored)
+		else if (mode == PIPELINE_SHED)
 			out->dropped[DROP_STORE]++;
 		else if (judged[i].duplicate)
 			out->duplicate++;
@@ -212,21 +222,46 @@ static enum status persist_ledger(struct pipeline *p, const struct ledger *chang
 	return STATUS_OK;
 }
 
-static enum status persist_alarms(struct pipeline *p, size_t n, struct why *why)
+static enum status persist_alarm(
+	struct pipeline *p, const char *machine, const struct alarm *alarm, struct why *why)
 {
 	char text[ALARM_TEXT_MAX];
 
-	for (size_t i = 0; i < n; i++) {
+	alarm_encode(alarm, machine, text, sizeof(text));
+	return store_set_alarm(p->options.store, machine, text, why);
+}
+
+/* Those that changed in this batch, and those that changed while nothing could be written. */
+static enum status persist_alarms(struct pipeline *p, size_t n, struct why *why)
+{
+	enum status st = STATUS_OK;
+
+	for (size_t i = 0; i < n && st == STATUS_OK; i++) {
 		const struct judgement *j = &p->judged[i];
-		if (!j->alarm_changed)
-			continue;
-		if (alarm_encode(&j->machine->alarm, j->machine->name, text, sizeof(text)) == 0)
-			continue;
-		enum status st = store_set_alarm(p->options.store, j->machine->name, text, why);
-		if (st != STATUS_OK)
-			return st;
+		if (j->alarm_changed)
+			st = persist_alarm(p, j->machine->name, &j->machine->alarm, why);
 	}
-	return STATUS_OK;
+	struct machine *m = p->alarms_unsaved ? machines_first(p->machines) : NULL;
+	for (; m && st == STATUS_OK; m = machines_next(m)) {
+		if (m->alarm_unsaved)
+			st = persist_alarm(p, m->name, &m->alarm, why);
+	}
+	return st;
+}
+
+/* After the commit, or after shedding. */
+static void mark_saved(struct pipeline *p, size_t n, enum pipeline_mode mode)
+{
+	if (mode == PIPELINE_SHED) {
+		for (size_t i = 0; i < n; i++) {
+			if (p->judged[i].alarm_changed)
+				p->judged[i].machine->alarm_unsaved = p->alarms_unsaved = true;
+		}
+	} else if (p->alarms_unsaved) {
+		for (struct machine *m = machines_first(p->machines); m; m = machines_next(m))
+			m->alarm_unsaved = false;
+		p->alarms_unsaved = false;
+	}
 }
 
 static void publish_verdict(struct pipeline *p, const struct judgement *j)
@@ -243,14 +278,24 @@ static void publish_verdict(struct pipeline *p, const struct judgement *j)
 		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, 1);
 }
 
-static void publish_alarm(struct pipeline *p, const struct machine *machine)
+static void publish_alarm(struct pipeline *p, const char *machine, const struct alarm *alarm)
 {
 	char topic[TOPIC_SIZE], text[ALARM_TEXT_MAX];
-	size_t len = alarm_encode(&machine->alarm, machine->name, text, sizeof(text));
+	size_t len = alarm_encode(alarm, machine, text, sizeof(text));
 
-	snprintf(topic, sizeof(topic), "alerts/%s/alarm", machine->name);
+	snprintf(topic, sizeof(topic), "alerts/%s/alarm", machine);
 	/* Refused while the broker is away: every current alarm is sent again on reconnect. */
 	(void)p->options.publish(p->options.context, topic, text, len, 1, true);
+}
+
+static void count_alarm(struct metrics *metrics, const struct judgement *j)
+{
+	bool was = j->before.alarm.state != ALARM_NORMAL, is = j->alarm.state != ALARM_NORMAL;
+
+	if (is != was)
+		metrics_add(metrics, METRIC_ALARMS_ACTIVE, is ? 1 : -1);
+	if (is && !was)
+		metrics_add(metrics, METRIC_ALARMS_RAISED, 1);
 }
 
 static void publish(struct pipeline *p, const struct message *messages, size_t n)
@@ -271,8 +316,10 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 			metrics_add(metrics, METRIC_LATE, 1);
 		metrics_machine(metrics, j->machine->name, v->score, v->reading.at_ms);
 		publish_verdict(p, j);
-		if (j->alarm_changed)
-			publish_alarm(p, j->machine);
+		if (j->alarm_changed) {
+			count_alarm(metrics, j);
+			publish_alarm(p, j->machine->name, &j->alarm);
+		}
 		metrics_observe(metrics, HISTOGRAM_LATENCY,
 			(double)(time_monotonic_ns() - messages[i].received_ns) * 1e-9);
 	}
@@ -290,24 +337,22 @@ static enum status make_room(struct pipeline *p, size_t n, struct why *why)
 	return STATUS_OK;
 }
 
-/* Judges all messages inside one transaction, and commits it. After a failure the rest of the
- * batch is still judged, for its alarms. */
-static enum status judge_batch(struct pipeline *p, const struct model *model,
-	const struct message *messages, size_t n, struct why *why)
+/* Judges all messages inside one transaction, and commits it. After a failure nothing of it is
+ * left, here or in the store. */
+static enum status store_batch(struct pipeline *p, const struct model *model,
+	const struct message *messages, size_t n, struct ledger *change, struct why *why)
 {
-	struct ledger change;
-	struct why ignored;
+	size_t judged = 0;
 	enum status st = store_begin(p->options.store, why);
 
-	for (size_t i = 0; i < n; i++) {
-		p->storing = st == STATUS_OK;
-		enum status one = judge(p, model, &messages[i], &p->judged[i], st ? &ignored : why);
-		if (st == STATUS_OK)
-			st = one;
+	while (st == STATUS_OK && judged < n) {
+		struct judgement *j = &p->judged[judged];
+		st = judge(p, model, &messages[judged++], j, PIPELINE_STORE, why);
 	}
-	count(p->judged, n, true, &change);
-	if (st == STATUS_OK)
-		st = persist_ledger(p, &change, why);
+	if (st == STATUS_OK) {
+		count(p->judged, n, PIPELINE_STORE, change);
+		st = persist_ledger(p, change, why);
+	}
 	if (st == STATUS_OK)
 		st = persist_alarms(p, n, why);
 	int64_t began = time_monotonic_ns();
@@ -315,45 +360,62 @@ static enum status judge_batch(struct pipeline *p, const struct model *model,
 		st = store_commit(p->options.store, why);
 	else
 		store_rollback(p->options.store);
+	if (st != STATUS_OK)
+		undo(p->judged, judged);
 	metrics_observe(
 		p->options.metrics, HISTOGRAM_COMMIT, (double)(time_monotonic_ns() - began) * 1e-9);
 	return st;
 }
 
+static void shed_batch(struct pipeline *p, const struct model *model,
+	const struct message *messages, size_t n, struct ledger *change)
+{
+	struct why why;
+
+	for (size_t i = 0; i < n; i++) {
+		if (judge(p, model, &messages[i], &p->judged[i], PIPELINE_SHED, &why) != STATUS_OK)
+			abort(); /* only the store can fail */
+	}
+	count(p->judged, n, PIPELINE_SHED, change);
+}
+
 enum status pipeline_run(struct pipeline *p, const struct model *model,
-	const struct message *messages, size_t n, struct why *why)
+	const struct message *messages, size_t n, enum pipeline_mode mode, struct why *why)
 {
 	struct ledger change;
 	enum status st = make_room(p, n, why);
 
-	if (st != STATUS_OK) {
-		memset(&change, 0, sizeof(change));
-		change.dropped[DROP_STORE] = n;
+	if (st != STATUS_OK && mode == PIPELINE_SHED) {
+		change = (struct ledger){ .dropped[DROP_STORE] = n };
 		metrics_settle(p->options.metrics, &change);
-		return st;
+		return STATUS_OK;
 	}
+	if (st != STATUS_OK)
+		return st;
 	if (model) {
 		p->schema = model->schema;
 		p->schema_known = true;
 	}
-	st = judge_batch(p, model, messages, n, why);
-	count(p->judged, n, st == STATUS_OK, &change);
-	metrics_settle(p->options.metrics, &change);
-	if (st != STATUS_OK) {
-		metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
-		log_limited(&p->store_limit, LOG_LEVEL_ERROR,
-			"history not written, %zu readings dropped and counted: %s",
-			(size_t)change.dropped[DROP_STORE], why->text);
+	if (mode == PIPELINE_STORE) {
+		st = store_batch(p, model, messages, n, &change, why);
+		if (st != STATUS_OK) {
+			metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
+			return st;
+		}
+	} else {
+		shed_batch(p, model, messages, n, &change);
 	}
+	mark_saved(p, n, mode);
+	metrics_settle(p->options.metrics, &change);
 	publish(p, messages, n);
-	return st;
+	return STATUS_OK;
 }
 
 void pipeline_republish(struct pipeline *p)
 {
 	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m)) {
 		if (m->alarm.id[0])
-			publish_alarm(p, m);
+			publish_alarm(p, m->name, &m->alarm);
 	}
 }
 

@@ -33,12 +33,19 @@ enum status pipeline_create(
 	const struct pipeline_options *options, struct pipeline **out, struct why *why) MUST_USE;
 void pipeline_destroy(struct pipeline *pipeline);
 
+enum pipeline_mode {
+	PIPELINE_STORE, /* all of the batch, or nothing: after a failure it can be tried again */
+	PIPELINE_SHED,  /* without the store: readings count as dropped, alarms go out all the same
+			 */
+};
+
 /* `model` may be NULL: readings are stored unscored, with the features of the model last seen or,
- * before the first, with every number that was ever sent (FEATURES_MAX names). Every message ends
- * in the ledger. A failing store costs the batch its rows (counted as dropped) but not its
- * alarms; then the store's sentence is in *why and the status is not STATUS_OK. */
+ * before the first, with every number that was ever sent (FEATURES_MAX names). After STATUS_OK
+ * every message is in the ledger and its verdict published; after a failure, which only
+ * PIPELINE_STORE has, nothing has happened. */
 enum status pipeline_run(struct pipeline *pipeline, const struct model *model,
-	const struct message *messages, size_t n, struct why *why) MUST_USE;
+	const struct message *messages, size_t n, enum pipeline_mode mode,
+	struct why *why) MUST_USE;
 
 /* Publishes every current alarm again, after a reconnect. */
 void pipeline_republish(struct pipeline *pipeline);

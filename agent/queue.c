@@ -14,6 +14,8 @@ struct queue {
 	pthread_cond_t pushed;
 	char *ring; /* [size] */
 	size_t size, head, used, count;
+	struct mqtt_receipt lost[QUEUE_LOST_MAX];
+	size_t lost_count;
 	bool closed;
 
 	/* The popping thread's own. Made at full size once, so that nothing is allocated later;
@@ -113,9 +115,11 @@ static void remove_oldest(struct queue *queue, const struct message *oldest)
 {
 	size_t size = record_size(oldest);
 
-	queue->head = (queue->head + size) % queue->size;
 	queue->used -= size;
 	queue->count--;
+	/* Empty, it begins at the front again: pages behind the longest backlog are never touched.
+	 */
+	queue->head = queue->count > 0 ? (queue->head + size) % queue->size : 0;
 }
 
 static size_t make_room(struct queue *queue, size_t wanted)
@@ -125,6 +129,8 @@ static size_t make_room(struct queue *queue, size_t wanted)
 
 	for (; queue->size - queue->used < wanted; dropped++) {
 		peek(queue, 0, &oldest, sizeof(oldest));
+		if (oldest.qos > 0 && queue->lost_count < QUEUE_LOST_MAX)
+			queue->lost[queue->lost_count++] = oldest.receipt;
 		remove_oldest(queue, &oldest);
 	}
 	return dropped;
@@ -133,7 +139,7 @@ static size_t make_room(struct queue *queue, size_t wanted)
 size_t queue_push(struct queue *queue, const struct message *message)
 {
 	struct message kept = *message;
-	size_t dropped = 1;
+	size_t dropped = 0;
 
 	kept.topic_len = at_most(message->topic_len, QUEUE_TOPIC_MAX);
 	kept.len = at_most(message->len, PAYLOAD_MAX);
@@ -209,12 +215,31 @@ size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct m
 	return n;
 }
 
+size_t queue_take_lost(struct queue *queue, struct mqtt_receipt *out, size_t max)
+{
+	pthread_mutex_lock(&queue->lock);
+	size_t n = at_most(queue->lost_count, max);
+	memcpy(out, queue->lost, n * sizeof(*out));
+	memmove(queue->lost, queue->lost + n, (queue->lost_count - n) * sizeof(*out));
+	queue->lost_count -= n;
+	pthread_mutex_unlock(&queue->lock);
+	return n;
+}
+
 void queue_close(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
 	queue->closed = true;
 	pthread_cond_broadcast(&queue->pushed);
 	pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_closed(struct queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	bool closed = queue->closed;
+	pthread_mutex_unlock(&queue->lock);
+	return closed;
 }
 
 bool queue_drained(struct queue *queue)

@@ -1,9 +1,11 @@
 /* Bounded hand-off from the MQTT callback to the worker: a ring of bytes, so that short messages
- * take little room. Full, it drops the oldest: a late reading is worth less than a fresh one.
+ * take little room, begun anew whenever it is empty, so that it touches no more memory than its
+ * longest backlog took. Full, it drops the oldest: a late reading is worth less than a fresh one.
  * Any number of threads push, one pops. Pushing never waits longer than a memcpy. */
 #ifndef ISOLDE_AGENT_QUEUE_H
 #define ISOLDE_AGENT_QUEUE_H
 
+#include "common/mqtt.h"
 #include "common/status.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +15,7 @@
 struct message {
 	int64_t received_ms; /* wall clock */
 	int64_t received_ns; /* monotonic */
-	int id;              /* packet id */
+	struct mqtt_receipt receipt;
 	int qos;
 	bool retained;
 	size_t topic_len, len; /* of what is kept */
@@ -29,7 +31,8 @@ enum status queue_create(size_t bytes, struct queue **out) MUST_USE;
 void queue_destroy(struct queue *queue); /* NULL is fine */
 
 /* Copies. Payloads are cut at PAYLOAD_MAX, topics at QUEUE_TOPIC_MAX. Returns how many old
- * messages were dropped to make room; a closed queue drops this one. */
+ * messages were dropped to make room. A closed queue does not take the message: unacknowledged,
+ * it comes again on the next connection. */
 enum { QUEUE_TOPIC_MAX = 512 };
 size_t queue_push(struct queue *queue, const struct message *message);
 
@@ -37,8 +40,15 @@ size_t queue_push(struct queue *queue, const struct message *message);
  * are borrowed until the next call. 0 on time-out, and once closed and empty. */
 size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct message **out);
 
+/* The receipts of dropped QoS-1 messages, at most `max` of them: they are counted, and have to be
+ * acknowledged, or they would hold their place in the broker's window. Beyond QUEUE_LOST_MAX they
+ * are forgotten, and come again with the next connection. */
+enum { QUEUE_LOST_MAX = 1024 };
+size_t queue_take_lost(struct queue *queue, struct mqtt_receipt *out, size_t max);
+
 /* No more messages; what is inside can still be popped. */
 void queue_close(struct queue *queue);
+bool queue_closed(struct queue *queue);
 bool queue_drained(struct queue *queue); /* closed and empty */
 size_t queue_length(struct queue *queue);
 

@@ -1,18 +1,26 @@
 #include "agent/worker.h"
+#include "common/log.h"
 #include "common/timeutil.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* How long the worker sleeps at most: /health/live and the watchdog ask whether it moves, and an
  * idle one looks for requests as often. */
 enum { BEAT_MS = 200, REQUESTS_MAX = 16 };
 
+/* Between two attempts to write a failing store. */
+enum { RETRY_MS = 250 };
+
 struct worker {
 	struct worker_options options;
 	pthread_t thread;
-	int *ids;          /* [options.batch] packet ids to acknowledge */
-	uint64_t connects; /* of the connection, when alarms were last published */
+	struct mqtt_receipt *receipts; /* [options.batch + QUEUE_LOST_MAX] to acknowledge */
+	uint64_t connects;             /* of the connection, when alarms were last published */
+	int64_t failing_ns;            /* monotonic: since when the store fails, 0: it does not */
+	int64_t retry_ns;              /* when it is tried again */
+	struct log_limit store_limit;
 };
 
 static void run_requests(struct worker *w)
@@ -45,20 +53,82 @@ static void note_connection(struct worker *w)
 	}
 }
 
-/* One transaction, then the acknowledgements of its messages. */
-static void run_batch(struct worker *w, const struct message *messages, size_t n)
+static void acknowledge(struct worker *w, const struct message *messages, size_t n)
 {
-	struct why why;
-	const struct model *model = model_slot_hold(w->options.slot, NULL);
-	enum status st = pipeline_run(w->options.pipeline, model, messages, n, &why);
-	size_t ids = 0;
+	/* First those that were dropped while this batch was on its way: they are the older ones.
+	 */
+	size_t receipts = queue_take_lost(w->options.queue, w->receipts, QUEUE_LOST_MAX);
 
-	atomic_store(&w->options.health->store_failing, st != STATUS_OK);
 	for (size_t i = 0; i < n; i++) {
 		if (messages[i].qos > 0)
-			w->ids[ids++] = messages[i].id;
+			w->receipts[receipts++] = messages[i].receipt;
 	}
-	mqtt_acknowledge(w->options.mqtt, w->ids, ids);
+	mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
+}
+
+static void note_failure(struct worker *w, const struct why *why)
+{
+	int64_t now = time_monotonic_ns();
+
+	atomic_store(&w->options.health->store_failing, true);
+	if (w->failing_ns == 0)
+		w->failing_ns = now;
+	w->retry_ns = now + RETRY_MS * INT64_C(1000000);
+	log_limited(&w->store_limit, LOG_LEVEL_ERROR,
+		"history not written: %s; readings wait for %lld s, then they are dropped and counted",
+		why->text, (long long)w->options.hold_ms / 1000);
+}
+
+static void note_recovery(struct worker *w)
+{
+	if (w->failing_ns == 0)
+		return;
+	log_info("history is written again after %.1f s",
+		(double)(time_monotonic_ns() - w->failing_ns) * 1e-9);
+	w->failing_ns = 0;
+	atomic_store(&w->options.health->store_failing, false);
+}
+
+enum outcome { OUTCOME_DONE, OUTCOME_WAIT };
+
+/* One attempt: stored, or shed if the store has failed for longer than we hold, or to be tried
+ * again. While shedding the store is tried every RETRY_MS, so intake resumes soon after it can. */
+static enum outcome attempt(
+	struct worker *w, const struct model *model, const struct message *messages, size_t n)
+{
+	struct why why;
+	int64_t now = time_monotonic_ns();
+
+	if (w->failing_ns == 0 || now >= w->retry_ns) {
+		if (pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_STORE, &why) ==
+			STATUS_OK) {
+			note_recovery(w);
+			return OUTCOME_DONE;
+		}
+		note_failure(w, &why);
+	}
+	if (time_monotonic_ns() - w->failing_ns < w->options.hold_ms * 1000000)
+		return OUTCOME_WAIT;
+	if (pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_SHED, &why) != STATUS_OK)
+		abort(); /* shedding does not fail */
+	return OUTCOME_DONE;
+}
+
+/* One transaction, then the acknowledgements of its messages. A stop while the store fails leaves
+ * the batch unacknowledged: the broker keeps it. */
+static void run_batch(struct worker *w, const struct message *messages, size_t n)
+{
+	const struct model *model = model_slot_hold(w->options.slot, NULL);
+	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
+	enum outcome outcome;
+
+	while ((outcome = attempt(w, model, messages, n)) == OUTCOME_WAIT &&
+		!queue_closed(w->options.queue)) {
+		nanosleep(&pause, NULL);
+		note_connection(w);
+	}
+	if (outcome == OUTCOME_DONE)
+		acknowledge(w, messages, n);
 	if (model)
 		model_slot_release(w->options.slot, model);
 }
@@ -82,14 +152,16 @@ enum status worker_start(const struct worker_options *options, struct worker **o
 {
 	struct worker *w = calloc(1, sizeof(*w));
 
-	if (!w || !(w->ids = calloc(options->batch, sizeof(*w->ids)))) {
+	if (w)
+		w->receipts = calloc(options->batch + QUEUE_LOST_MAX, sizeof(*w->receipts));
+	if (!w || !w->receipts) {
 		free(w);
 		return fail(why, STATUS_NO_MEMORY, "no memory for the worker");
 	}
 	w->options = *options;
 	int rc = pthread_create(&w->thread, NULL, work, w);
 	if (rc != 0) {
-		free(w->ids);
+		free(w->receipts);
 		free(w);
 		return fail(why, STATUS_NO_MEMORY, "no thread for the worker: %s", strerror(rc));
 	}
@@ -102,6 +174,6 @@ void worker_join(struct worker *worker)
 	if (!worker)
 		return;
 	pthread_join(worker->thread, NULL);
-	free(worker->ids);
+	free(worker->receipts);
 	free(worker);
 }

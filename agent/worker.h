@@ -16,7 +16,8 @@ struct worker_options {
 	struct model_slot *slot;
 	struct mqtt *mqtt;
 	struct health *health;
-	size_t batch;           /* messages of one commit, at most */
+	size_t batch;    /* messages of one commit, at most */
+	int64_t hold_ms; /* how long readings wait for a failing store before they are shed */
 	struct queue *requests; /* messages on request topics; they are no readings */
 	void (*on_request)(
 		void *context, const struct message *message); /* on the worker's thread */

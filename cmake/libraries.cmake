@@ -1,5 +1,6 @@
 # Debian 12's packages. Paho is linked statically (libpaho-mqtt3as.a, with TLS): acknowledging
 # after the commit needs a symbol that only the static library lets us wrap.
+include(CheckCSourceCompiles)
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(SQLite3 REQUIRED)
@@ -15,3 +16,20 @@ find_path(UTHASH_INCLUDE uthash.h REQUIRED)
 add_library(paho INTERFACE)
 target_link_libraries(paho INTERFACE ${PAHO_LIBRARY} OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 target_link_options(paho INTERFACE -Wl,--wrap=usleep) # common/mqtt.c "Paho's nap" says why
+# common/mqtt_ack.c: PUBACKs leave after the commit. It leans on the inside of one version.
+target_link_options(paho INTERFACE -Wl,--wrap=MQTTPacket_send_puback)
+find_package(eclipse-paho-mqtt-c CONFIG QUIET)
+if(NOT eclipse-paho-mqtt-c_VERSION STREQUAL 1.3.11) # what Debian's 1.3.12-1 calls itself
+	message(FATAL_ERROR "Paho ${eclipse-paho-mqtt-c_VERSION}: common/mqtt_ack.c was written for "
+		"1.3.12 (which says 1.3.11). Read its opening comment, see that tests/unit/mqtt_test "
+		"passes with the new one, and change this line.")
+endif()
+set(CMAKE_REQUIRED_LIBRARIES ${PAHO_LIBRARY} OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
+check_c_source_compiles("int MQTTPacket_send_puback(int, int, void *, const char *);
+	int MQTTAsync_lock_mutex(void *); extern void *mqttasync_mutex;
+	int main(void) { MQTTAsync_lock_mutex(mqttasync_mutex);
+	return MQTTPacket_send_puback(4, 1, 0, 0); }" PAHO_HAS_PUBACK)
+unset(CMAKE_REQUIRED_LIBRARIES)
+if(NOT PAHO_HAS_PUBACK)
+	message(FATAL_ERROR "${PAHO_LIBRARY} lacks what common/mqtt_ack.c wraps")
+endif()

@@ -4,6 +4,7 @@
  * acknowledged it all the same. Its own buffering and persistence are slow and not used. */
 #include "common/mqtt.h"
 #include "common/log.h"
+#include "common/mqtt_ack.h"
 #include "common/number.h"
 #include "common/timeutil.h"
 #include <MQTTAsync.h>
@@ -33,6 +34,7 @@ struct mqtt {
 	size_t filters;
 	int keepalive_s;
 	bool clean_session;
+	struct mqtt_ack *ack; /* NULL: Paho acknowledges by itself */
 	mqtt_on_message *on_message;
 	mqtt_on_published *on_published;
 	void *context;
@@ -169,8 +171,11 @@ static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_messa
 		.len = (size_t)message->payloadlen,
 		.qos = message->qos,
 		.retained = message->retained != 0,
-		.id = message->msgid,
+		.receipt = { .packet_id = message->msgid },
 	};
+
+	if (mqtt->ack)
+		out.receipt.generation = mqtt_ack_generation(mqtt->ack);
 
 	if (mqtt->on_message)
 		mqtt->on_message(mqtt->context, &out);
@@ -247,6 +252,8 @@ static void on_connected(void *context, char *cause)
 	struct mqtt *mqtt = context;
 	(void)cause;
 
+	if (mqtt->ack)
+		mqtt_ack_void(mqtt->ack);
 	set_trouble(mqtt, "");
 	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
 	atomic_store(&mqtt->connected, true);
@@ -284,6 +291,8 @@ static void on_lost(void *context, char *cause)
 	struct mqtt *mqtt = context;
 	char text[TEXT_SIZE];
 
+	if (mqtt->ack)
+		mqtt_ack_void(mqtt->ack);
 	atomic_store(&mqtt->connected, false);
 	atomic_store(&mqtt->subscribed, false);
 	snprintf(text, sizeof(text), "connection to the broker %s lost%s%.200s; trying again",
@@ -368,11 +377,10 @@ static void free_options(struct mqtt *mqtt)
 
 static enum status create_client(struct mqtt *mqtt, struct why *why)
 {
-	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
-
-	options.MQTTVersion = MQTTVERSION_3_1_1;
-	int rc = MQTTAsync_createWithOptions(&mqtt->client, mqtt->server, mqtt->client_id,
-		MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+	/* Without create options: with them Paho refuses publishes behind 100 waiting ones, and
+	 * walks their whole list to count them. MQTT_UNSENT_MAX is our limit. */
+	int rc = MQTTAsync_create(
+		&mqtt->client, mqtt->server, mqtt->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
 		rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, on_arrived, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
@@ -402,7 +410,10 @@ enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, s
 	pthread_mutex_init(&mqtt->lock, NULL);
 	mqtt->tls = tls;
 	snprintf(mqtt->server, sizeof(mqtt->server), "%s://%s:%d", tls ? "ssl" : "tcp", host, port);
-	if (!copy_options(mqtt, options))
+	bool copied = copy_options(mqtt, options);
+	if (copied && options->acknowledge_later)
+		copied = (mqtt->ack = mqtt_ack_create(mqtt->client_id)) != NULL;
+	if (!copied)
 		st = fail(why, STATUS_NO_MEMORY, "no memory for a connection");
 	else
 		st = create_client(mqtt, why);
@@ -511,6 +522,7 @@ void mqtt_destroy(struct mqtt *mqtt)
 	if (!mqtt)
 		return;
 	mqtt_stop(mqtt, 0);
+	mqtt_ack_destroy(mqtt->ack);
 	free_options(mqtt);
 	pthread_cond_destroy(&mqtt->moved);
 	pthread_mutex_destroy(&mqtt->lock);
@@ -539,12 +551,10 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 	return STATUS_UNAVAILABLE;
 }
 
-void mqtt_acknowledge(struct mqtt *mqtt, const int *ids, size_t n)
+void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, size_t n)
 {
-	/* Paho 1.3.12 sent these PUBACKs when on_message returned. */
-	(void)mqtt;
-	(void)ids;
-	(void)n;
+	if (n > 0 && mqtt->ack && atomic_load(&mqtt->connected))
+		mqtt_ack_send(mqtt->ack, receipts, n);
 }
 
 bool mqtt_connected(const struct mqtt *mqtt)

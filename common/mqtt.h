@@ -14,6 +14,12 @@
 
 struct mqtt;
 
+/* What a received QoS-1 message is acknowledged by. */
+struct mqtt_receipt {
+	int packet_id;
+	uint32_t generation; /* of the connection it came on */
+};
+
 /* A received message. Pointers die when the handler returns. */
 struct mqtt_message {
 	const char *topic;
@@ -22,7 +28,7 @@ struct mqtt_message {
 	size_t len;
 	int qos;
 	bool retained;
-	int id; /* packet id, 0 at QoS 0: what mqtt_acknowledge will want */
+	struct mqtt_receipt receipt; /* to acknowledge it with; packet id 0 at QoS 0 */
 };
 typedef void mqtt_on_message(void *context, const struct mqtt_message *message);
 
@@ -41,6 +47,8 @@ struct mqtt_options {
 	const char *key_file;
 	int keepalive_s;
 	bool clean_session;
+	bool acknowledge_later; /* QoS-1 messages are acknowledged by mqtt_acknowledge, not when
+				   on_message returns */
 	const char *const *filters; /* [filter_count] subscribed at QoS 1 on every connect */
 	size_t filter_count;        /* at most MQTT_FILTERS_MAX; 0: publisher only */
 	const char *will_topic;     /* retained, QoS 1; NULL: no last will */
@@ -65,10 +73,9 @@ enum { MQTT_UNSENT_MAX = 20000 };
 enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *payload, size_t len,
 	int qos, bool retain, uint64_t token) MUST_USE;
 
-/* Acknowledges a batch of received QoS-1 messages by their packet ids. Paho acknowledges by
- * itself when on_message returns, so today there is nothing left to send: this is the one place
- * where acknowledging after the commit will go. */
-void mqtt_acknowledge(struct mqtt *mqtt, const int *ids, size_t n);
+/* Acknowledges received QoS-1 messages, in this order, once they are safe. What came on an
+ * earlier connection is passed over: the broker delivers it again. Only with acknowledge_later. */
+void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, size_t n);
 
 bool mqtt_connected(const struct mqtt *mqtt);
 bool mqtt_subscribed(const struct mqtt *mqtt);   /* the broker granted every filter */

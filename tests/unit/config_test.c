@@ -118,7 +118,7 @@ static void test_defaults(void)
 	CU_ASSERT_FALSE(config.http.open_read);
 	CU_ASSERT_STRING_EQUAL(config.health.listen, "127.0.0.1:8001");
 	CU_ASSERT_STRING_EQUAL(config.model.path, "data/models/default.json");
-	CU_ASSERT_EQUAL(config.reading.queue_kb, 2048);
+	CU_ASSERT_EQUAL(config.reading.queue_kb, 20480);
 	CU_ASSERT_EQUAL(config.alarm.raise_count, 3);
 	CU_ASSERT_EQUAL(config.alerts.verdicts, VERDICTS_ALL);
 	CU_ASSERT_EQUAL(config.log.level, LOG_LEVEL_INFO);
@@ -364,6 +364,7 @@ static void test_ranges(void)
 		{ "store.reserve_mb", 0, 1048576 },
 		{ "reading.late_s", 1, 86400 },
 		{ "reading.machines", 1, 10000 },
+		{ "store.hold_s", 0, 3600 },
 		{ "reading.queue_kb", 64, 1048576 },
 		{ "alarm.raise_window", 3, 64 }, /* not below raise_count */
 		{ "alarm.clear_count", 1, 1000 },

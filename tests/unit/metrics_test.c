@@ -184,8 +184,9 @@ static void *receive_and_settle(void *context)
 	for (int i = 0; i < ROUNDS; i++) {
 		struct ledger change = { .stored = 1, .duplicate = i % 2 };
 		change.rejected[REJECT_RANGE] = 1;
+		change.dropped[DROP_QUEUE] = 1;
 		for (int m = 0; m < 3 + i % 2; m++)
-			metrics_received(metrics, m == 2);
+			metrics_received(metrics);
 		metrics_settle(metrics, &change);
 		metrics_observe(metrics, HISTOGRAM_SCORE, 1e-6);
 		metrics_add(metrics, METRIC_LATE, 1);

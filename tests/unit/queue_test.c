@@ -21,7 +21,7 @@ static size_t push(struct queue *queue, const char *topic, const void *payload, 
 {
 	struct message message = { .received_ms = 1000 + id,
 		.received_ns = 2000 + id,
-		.id = id,
+		.receipt = { .packet_id = id },
 		.qos = 1,
 		.retained = id % 2 == 1,
 		.topic = topic,
@@ -44,7 +44,7 @@ static void test_round_trip(void)
 	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 10, &message), 2);
 	CU_ASSERT_EQUAL(message[0].received_ms, 1007);
 	CU_ASSERT_EQUAL(message[0].received_ns, 2007);
-	CU_ASSERT_EQUAL(message[0].id, 7);
+	CU_ASSERT_EQUAL(message[0].receipt.packet_id, 7);
 	CU_ASSERT_EQUAL(message[0].qos, 1);
 	CU_ASSERT_TRUE(message[0].retained);
 	CU_ASSERT_STRING_EQUAL(message[0].topic, "factory/a/reading");
@@ -52,7 +52,7 @@ static void test_round_trip(void)
 	CU_ASSERT_EQUAL(message[0].len, 3);
 	CU_ASSERT_EQUAL(message[0].full_len, 3);
 	CU_ASSERT_EQUAL(memcmp(message[0].payload, "{\0}", 4), 0);
-	CU_ASSERT_EQUAL(message[1].id, 8);
+	CU_ASSERT_EQUAL(message[1].receipt.packet_id, 8);
 	CU_ASSERT_STRING_EQUAL(message[1].topic, "");
 	CU_ASSERT_STRING_EQUAL(message[1].payload, "");
 	CU_ASSERT_EQUAL(queue_length(queue), 0);
@@ -87,9 +87,9 @@ static void test_batches(void)
 
 	CU_ASSERT_EQUAL(queue_pop(queue, 0, 0, &message), 0);
 	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 3, &message), 3);
-	CU_ASSERT_EQUAL(message[2].id, 2);
+	CU_ASSERT_EQUAL(message[2].receipt.packet_id, 2);
 	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 3, &message), 2);
-	CU_ASSERT_EQUAL(message[0].id, 3);
+	CU_ASSERT_EQUAL(message[0].receipt.packet_id, 3);
 	CU_ASSERT_EQUAL(queue_pop(queue, 0, 3, &message), 0);
 	queue_destroy(queue);
 }
@@ -98,7 +98,7 @@ static void test_batches(void)
 static bool intact(const struct message *message)
 {
 	for (size_t i = 0; i < message->len; i++)
-		if (message->payload[i] != (char)message->id)
+		if (message->payload[i] != (char)message->receipt.packet_id)
 			return false;
 	return message->payload[message->len] == '\0' && strcmp(message->topic, "a/b") == 0;
 }
@@ -120,7 +120,7 @@ static void test_wrap(void)
 		}
 		size_t n = queue_pop(queue, 0, 100, &message);
 		for (size_t i = 0; i < n; i++, popped++)
-			if (message[i].id != popped || !intact(&message[i]))
+			if (message[i].receipt.packet_id != popped || !intact(&message[i]))
 				CU_FAIL_FATAL("a message is torn");
 	}
 	CU_ASSERT_EQUAL(popped, pushed);
@@ -143,7 +143,7 @@ static void test_drop_oldest(void)
 	CU_ASSERT_EQUAL(dropped, 94);
 	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 100, &message), 6);
 	for (int i = 0; i < 6; i++) {
-		CU_ASSERT_EQUAL(message[i].id, 94 + i);
+		CU_ASSERT_EQUAL(message[i].receipt.packet_id, 94 + i);
 		CU_ASSERT_TRUE(intact(&message[i]));
 	}
 	queue_destroy(queue);
@@ -166,7 +166,7 @@ static void test_drop_many(void)
 	/* A full ring of the shortest messages still fits the batch. */
 	size_t n = queue_pop(queue, 0, SIZE_MAX, &message);
 	CU_ASSERT_EQUAL(n, short_ones + 1 - dropped);
-	CU_ASSERT_EQUAL(message[n - 1].id, 2);
+	CU_ASSERT_EQUAL(message[n - 1].receipt.packet_id, 2);
 	queue_destroy(queue);
 }
 
@@ -192,9 +192,9 @@ static void test_close(void)
 	queue_close(queue);
 
 	CU_ASSERT_FALSE(queue_drained(queue));
-	CU_ASSERT_EQUAL(push(queue, "t", "p", 1, 2), 1);
+	CU_ASSERT_EQUAL(push(queue, "t", "p", 1, 2), 0);
 	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 1000000, 10, &message), 1);
-	CU_ASSERT_EQUAL(message->id, 1);
+	CU_ASSERT_EQUAL(message->receipt.packet_id, 1);
 	CU_ASSERT_TRUE(queue_drained(queue));
 	CU_ASSERT_EQUAL(queue_pop(queue, 1000000, 10, &message), 0);
 	queue_destroy(queue);
@@ -281,9 +281,9 @@ static void test_threads(void)
 	for (bool closed = false; !queue_drained(queue);) {
 		size_t n = queue_pop(queue, 10, 100, &message);
 		for (size_t i = 0; i < n; i++) {
-			int pusher = message[i].id / PUSHES;
-			wrong += !intact(&message[i]) || message[i].id <= last[pusher];
-			last[pusher] = message[i].id;
+			int pusher = message[i].receipt.packet_id / PUSHES;
+			wrong += !intact(&message[i]) || message[i].receipt.packet_id <= last[pusher];
+			last[pusher] = message[i].receipt.packet_id;
 		}
 		popped += n;
 		if (n > 0 || closed)

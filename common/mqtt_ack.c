@@ -1,0 +1,134 @@
+/* Acknowledging after the commit.
+ *
+ * Paho's asynchronous client (1.3.12) sends the PUBACK of a QoS-1 message by itself when
+ * messageArrived has returned, whatever it returned, and has no call to acknowledge by hand
+ * (eclipse-paho/paho.mqtt.c issue 522). A message that waits in our memory for its commit would
+ * be lost with the process: the broker has forgotten it. So the build wraps the one function that
+ * writes a PUBACK (-Wl,--wrap=MQTTPacket_send_puback, which only a static Paho allows;
+ * cmake/libraries.cmake checks that the symbol is there). What Paho wants to send is dropped
+ * here, and what we send after the commit goes through Paho's own function, with its write path,
+ * its TLS and its queue of partial writes.
+ *
+ * The rules that make it safe:
+ *  - Paho's receive thread calls messageArrived and then the wrapper for the same message, with
+ *    the process-wide mqttasync_mutex held throughout. We take the same mutex to send, so that our
+ *    PUBACK can't be interleaved with another packet, nor overtake the wrapper.
+ *  - A packet id means something on one connection only. The generation grows whenever the
+ *    connection comes up or goes down; an acknowledgement of an older one is dropped (written to
+ *    a socket that is just being connected it would break the protocol), and the broker delivers
+ *    that message again (DUP set), to be recognised by its identity in the store.
+ *  - The broker stops sending at max_inflight_messages unacknowledged ones. That window is our
+ *    back-pressure: nothing here blocks.
+ *  - PUBACKs leave in the order in which the messages came (MQTT 3.1.1, 4.6).
+ *
+ * Clients are told apart by their id: the wrapper is called for every client in the process, and
+ * only those registered here are withheld. */
+#include "common/mqtt_ack.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Paho's, not in its public headers; the first parameter of send_puback is the MQTT version, the
+ * third its networkHandles. */
+int __real_MQTTPacket_send_puback(int version, int packet_id, void *net, const char *client_id);
+int __wrap_MQTTPacket_send_puback(int version, int packet_id, void *net, const char *client_id);
+extern pthread_mutex_t *mqttasync_mutex;
+int MQTTAsync_lock_mutex(pthread_mutex_t *mutex);
+int MQTTAsync_unlock_mutex(pthread_mutex_t *mutex);
+
+enum { PAHO_OK = 0 /* TCPSOCKET_COMPLETE */ };
+
+struct mqtt_ack {
+	char *client_id;
+	_Atomic uint32_t generation;
+	/* Under Paho's lock: how the current connection is written to; NULL before the first PUBACK. */
+	void *net;
+	int version;
+	uint32_t net_generation;
+	struct mqtt_ack *next;
+};
+
+/* The registered clients; changed and read under this lock. */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mqtt_ack *registry;
+
+static struct mqtt_ack *find(const char *client_id)
+{
+	struct mqtt_ack *ack;
+
+	pthread_mutex_lock(&registry_lock);
+	for (ack = registry; ack; ack = ack->next) {
+		if (strcmp(ack->client_id, client_id) == 0)
+			break;
+	}
+	pthread_mutex_unlock(&registry_lock);
+	return ack;
+}
+
+int __wrap_MQTTPacket_send_puback(int version, int packet_id, void *net, const char *client_id)
+{
+	struct mqtt_ack *ack = find(client_id);
+
+	if (!ack)
+		return __real_MQTTPacket_send_puback(version, packet_id, net, client_id);
+	ack->net = net;
+	ack->version = version;
+	ack->net_generation = atomic_load(&ack->generation);
+	return PAHO_OK;
+}
+
+struct mqtt_ack *mqtt_ack_create(const char *client_id)
+{
+	struct mqtt_ack *ack = calloc(1, sizeof(*ack));
+
+	if (!ack || !(ack->client_id = strdup(client_id))) {
+		free(ack);
+		return NULL;
+	}
+	pthread_mutex_lock(&registry_lock);
+	ack->next = registry;
+	registry = ack;
+	pthread_mutex_unlock(&registry_lock);
+	return ack;
+}
+
+void mqtt_ack_destroy(struct mqtt_ack *ack)
+{
+	if (!ack)
+		return;
+	pthread_mutex_lock(&registry_lock);
+	for (struct mqtt_ack **link = &registry; *link; link = &(*link)->next) {
+		if (*link == ack) {
+			*link = ack->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&registry_lock);
+	free(ack->client_id);
+	free(ack);
+}
+
+void mqtt_ack_void(struct mqtt_ack *ack)
+{
+	atomic_fetch_add(&ack->generation, 1);
+}
+
+uint32_t mqtt_ack_generation(const struct mqtt_ack *ack)
+{
+	return atomic_load(&ack->generation);
+}
+
+void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
+{
+	MQTTAsync_lock_mutex(mqttasync_mutex);
+	uint32_t now = atomic_load(&ack->generation);
+	for (size_t i = 0; i < n; i++) {
+		if (!ack->net || ack->net_generation != now || receipts[i].generation != now)
+			continue;
+		if (__real_MQTTPacket_send_puback(ack->version, receipts[i].packet_id, ack->net,
+			    ack->client_id) < 0)
+			break; /* the connection is breaking: the broker will deliver the rest again */
+	}
+	MQTTAsync_unlock_mutex(mqttasync_mutex);
+}

@@ -1,0 +1,26 @@
+/* When a received QoS-1 message is acknowledged: by Paho as soon as on_message returns, or by us
+ * once it is safe. Part of the mqtt module; nobody else includes it. */
+#ifndef ISOLDE_COMMON_MQTT_ACK_H
+#define ISOLDE_COMMON_MQTT_ACK_H
+
+#include "common/mqtt.h"
+
+struct mqtt_ack;
+
+/* From now on Paho's PUBACKs of the client with this id are withheld until mqtt_ack_send. NULL
+ * without memory. */
+struct mqtt_ack *mqtt_ack_create(const char *client_id);
+void mqtt_ack_destroy(struct mqtt_ack *ack); /* NULL is fine; the connection is gone by then */
+
+/* The connection came up or went down: what was withheld so far is void, because the broker
+ * delivers those messages again on the next one. On Paho's thread, under its lock. */
+void mqtt_ack_void(struct mqtt_ack *ack);
+
+/* The connection a message arrives on now, to be handed back with its packet id. */
+uint32_t mqtt_ack_generation(const struct mqtt_ack *ack);
+
+/* Acknowledges `n` messages in this order; those of an older connection are passed over. Any
+ * thread but Paho's; waits for Paho's lock, never for the network. */
+void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n);
+
+#endif
