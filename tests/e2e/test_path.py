@@ -52,6 +52,27 @@ class Path(SystemTest):
             self.assertEqual(verdict["is_anomaly"], int(verdict["anomaly_score"] > verdict["threshold"]))
         self.assertEqual(seen[-1]["is_anomaly"], 1)
 
+    def test_every_reading_of_a_burst_has_its_verdict_published(self):
+        watcher = self.client("watcher", "alerts/+/verdict")
+
+        self.send(3000)
+
+        verdicts = watcher.wait("3,000 verdicts", lambda all: len(all) >= 3000)
+        self.assertEqual(sorted(json.loads(v.payload)["seq"] for v in verdicts), list(range(3000)))
+        self.assertEqual(self.agent.metrics()["isolde_verdicts_unpublished_total"], 0)
+
+    def test_an_alarm_that_comes_and_goes_in_one_batch_is_published_twice(self):
+        watcher = self.client("watcher", "alerts/+/alarm")
+        self.agent.stop()
+        self.send(3, ANOMALY)
+        self.send(5)
+        self.agent.start()
+
+        alarms = watcher.wait("two changes", lambda all: len(all) >= 2)
+        self.assertEqual(
+            [json.loads(alarm.payload)["state"] for alarm in alarms[:2]], ["unacknowledged", "normal"]
+        )
+
     def test_predict_gives_the_stored_score_and_leaves_no_trace(self):
         self.send(values=ANOMALY)
         self.agent.wait_received(1)
