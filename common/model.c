@@ -1,10 +1,8 @@
 /* The model file: one JSON object whose last member, "sha256", is the digest of every byte
  * before it, so that a file cut short or changed in one bit is refused before it is believed. */
-#include "common/model.h"
 #include "common/fileio.h"
 #include "common/jsontext.h"
-#include "common/number.h"
-#include "common/text.h"
+#include "common/model_internal.h"
 #include "common/timeutil.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -14,154 +12,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char format_name[] = "isolde-model/1";
-static const char seal_start[] = ",\n\"sha256\":\"";
-static const char seal_end[] = "\"}\n";
-enum { SEAL_SIZE = sizeof(seal_start) - 1 + DIGEST_TEXT_SIZE - 1 + sizeof(seal_end) - 1 };
+const char model_format_name[] = "isolde-model/1";
+const char model_seal_start[] = ",\n\"sha256\":\"";
+const char model_seal_end[] = "\"}\n";
+enum {
+	SEAL_START = sizeof(model_seal_start) - 1,
+	SEAL_END = sizeof(model_seal_end) - 1,
+	SEAL_SIZE = SEAL_START + DIGEST_TEXT_SIZE - 1 + SEAL_END
+};
 
 static const struct json_limits limits = { JSON_DEPTH_MAX, JSON_MEMBERS_MAX };
 
-/* ---- saving ---- */
-
-static void put_number(FILE *out, double value)
-{
-	char text[NUMBER_TEXT_SIZE];
-	number_format(value, text);
-	fputs(text, out);
-}
-
-static void put_member(FILE *out, const char *name, double value)
-{
-	fprintf(out, ",\"%s\":", name);
-	put_number(out, value);
-}
-
-static void put_features(FILE *out, const struct model *model)
-{
-	fputs(",\n\"features\":[", out);
-	for (size_t i = 0; i < model->schema.count; i++) {
-		const struct feature *f = &model->schema.feature[i];
-		const struct feature_stats *s = &model->detector.stats[i];
-		fprintf(out, "%s\n{\"name\":\"%s\",\"unit\":\"%s\"", i ? "," : "", f->name,
-			f->unit);
-		put_member(out, "low", f->low); /* null: unknown */
-		put_member(out, "high", f->high);
-		put_member(out, "mean", s->mean);
-		put_member(out, "sd", s->sd);
-		put_member(out, "median", s->median);
-		put_member(out, "normal_low", s->low);
-		put_member(out, "normal_high", s->high);
-		fputs("}", out);
-	}
-	fputs("]", out);
-}
-
-static void put_quantiles(FILE *out, const struct model *model)
-{
-	fputs(",\n\"score_quantiles\":[", out);
-	for (size_t i = 0; i < model->quantiles; i++) {
-		fputs(i ? "," : "", out);
-		put_number(out, model->score_quantile[i]);
-	}
-	fputs("]", out);
-}
-
-static void put_forest(FILE *out, const struct forest_columns *c)
-{
-	fprintf(out, ",\n\"forest\":{\"trees\":%zu,\"sample_size\":%zu,\n\"root\":[", c->trees,
-		c->sample_size);
-	for (size_t i = 0; i < c->trees; i++)
-		fprintf(out, "%s%u", i ? "," : "", c->root[i]);
-	fputs("],\n\"feature\":[", out);
-	for (size_t i = 0; i < c->nodes; i++)
-		fprintf(out, "%s%d", i ? "," : "", c->feature[i]);
-	fputs("],\n\"split\":[", out);
-	for (size_t i = 0; i < c->nodes; i++) {
-		fputs(i ? "," : "", out);
-		put_number(out, c->split[i]);
-	}
-	fputs("],\n\"left\":[", out);
-	for (size_t i = 0; i < c->nodes; i++)
-		fprintf(out, "%s%u", i ? "," : "", c->left[i]);
-	fputs("],\n\"rows\":[", out);
-	for (size_t i = 0; i < c->nodes; i++)
-		fprintf(out, "%s%u", i ? "," : "", c->rows[i]);
-	fputs("]}", out);
-}
-
-static void put_model(FILE *out, const struct model *model)
-{
-	char time[TIME_TEXT_SIZE];
-
-	time_format(model->trained_ms, time);
-	/* A 64-bit seed does not fit a JSON number. */
-	fprintf(out, "{\"schema\":\"%s\",\n\"detector\":\"%s\"", format_name,
-		detector_name(model->detector.kind));
-	put_member(out, "threshold", model->threshold);
-	put_member(out, "quantile", model->quantile);
-	fprintf(out,
-		",\n\"trained\":{\"rows\":%llu,\"seed\":\"%llu\",\"time\":\"%s\",\"program\":\"%s\","
-		"\"data_sha256\":\"%s\"}",
-		(unsigned long long)model->rows, (unsigned long long)model->seed, time,
-		model->program, model->data_digest);
-	put_features(out, model);
-	put_quantiles(out, model);
-	put_forest(out, forest_columns(model->detector.forest));
-}
-
-/* The text with its seal; the caller's to free. */
-static enum status encode(const struct model *model, char **out, size_t *len, struct why *why)
-{
-	char *text = NULL;
-	size_t n = 0;
-	FILE *stream = open_memstream(&text, &n);
-	char digest[DIGEST_TEXT_SIZE];
-
-	if (!stream)
-		return fail(why, STATUS_NO_MEMORY, "no memory to write a model");
-	put_model(stream, model);
-	enum status st = STATUS_OK;
-	if (fflush(stream) != 0)
-		st = fail(why, STATUS_NO_MEMORY, "no memory to write a model");
-	else
-		st = digest_hex(text, n, digest, why);
-	if (st == STATUS_OK)
-		fprintf(stream, "%s%s%s", seal_start, digest, seal_end);
-	if (fclose(stream) != 0 && st == STATUS_OK)
-		st = fail(why, STATUS_NO_MEMORY, "no memory to write a model");
-	if (st != STATUS_OK) {
-		free(text);
-		return st;
-	}
-	*out = text;
-	*len = n;
-	return STATUS_OK;
-}
-
-static enum status set_id(struct model *model, const char *text, size_t len, struct why *why)
+enum status model_set_id(struct model *model, const char *text, size_t len, struct why *why)
 {
 	enum status st = digest_hex(text, len, model->digest, why);
 	if (st == STATUS_OK)
 		memcpy(model->id, model->digest, MODEL_ID_SIZE - 1);
 	return st;
 }
-
-enum status model_save(struct model *model, const char *path, struct why *why)
-{
-	char *text = NULL;
-	size_t len = 0;
-	enum status st = encode(model, &text, &len, why);
-
-	if (st != STATUS_OK)
-		return st;
-	st = set_id(model, text, len, why);
-	if (st == STATUS_OK)
-		st = file_replace(path, text, len, why);
-	free(text);
-	return st;
-}
-
-/* ---- loading ---- */
 
 /* Where we are, for the sentence of a refusal. */
 struct load {
@@ -459,10 +327,10 @@ static enum status load_root(const struct load *l, const cJSON *root)
 	if ((st = get_text(l, root, "", "schema", schema, sizeof(schema))) ||
 		(st = get_text(l, root, "", "detector", detector, sizeof(detector))))
 		return st;
-	if (strcmp(schema, format_name) != 0)
+	if (strcmp(schema, model_format_name) != 0)
 		return fail(l->why, STATUS_BAD_INPUT,
 			"%s: schema \"%s\", this program reads \"%s\"", l->path, schema,
-			format_name);
+			model_format_name);
 	if (!detector_parse(detector, &model->detector.kind))
 		return fail(l->why, STATUS_BAD_INPUT, "%s: detector \"%s\" is unknown", l->path,
 			detector);
@@ -482,14 +350,13 @@ static enum status check_seal(const char *path, const char *text, size_t len, st
 	const char *seal = text + len - SEAL_SIZE;
 	char digest[DIGEST_TEXT_SIZE];
 
-	if (len < SEAL_SIZE || memcmp(seal, seal_start, sizeof(seal_start) - 1) != 0 ||
-		strcmp(text + len - (sizeof(seal_end) - 1), seal_end) != 0)
+	if (len < SEAL_SIZE || memcmp(seal, model_seal_start, SEAL_START) != 0 ||
+		strcmp(text + len - SEAL_END, model_seal_end) != 0)
 		return fail(why, STATUS_BAD_INPUT,
 			"%s: it does not end with its sha256: not a model file, or cut short",
 			path);
 	enum status st = digest_hex(text, len - SEAL_SIZE, digest, why);
-	if (st == STATUS_OK &&
-		memcmp(digest, seal + sizeof(seal_start) - 1, sizeof(digest) - 1) != 0)
+	if (st == STATUS_OK && memcmp(digest, seal + SEAL_START, sizeof(digest) - 1) != 0)
 		st = fail(why, STATUS_BAD_INPUT,
 			"%s: its contents do not match its sha256: changed or damaged", path);
 	return st;
@@ -504,7 +371,7 @@ static enum status decode(
 
 	enum status st = check_seal(path, text, len, why);
 	if (st == STATUS_OK)
-		st = set_id(model, text, len, why);
+		st = model_set_id(model, text, len, why);
 	if (st != STATUS_OK)
 		return st;
 	st = json_parse(text, len, &limits, &root, &reason);

@@ -47,8 +47,8 @@ struct mqtt_options {
 	const char *key_file;
 	int keepalive_s;
 	bool clean_session;
-	bool acknowledge_later; /* QoS-1 messages are acknowledged by mqtt_acknowledge, not when
-				   on_message returns */
+	bool acknowledge_later;     /* QoS-1 messages are acknowledged by mqtt_acknowledge, not when
+				       on_message returns */
 	const char *const *filters; /* [filter_count] subscribed at QoS 1 on every connect */
 	size_t filter_count;        /* at most MQTT_FILTERS_MAX; 0: publisher only */
 	const char *will_topic;     /* retained, QoS 1; NULL: no last will */

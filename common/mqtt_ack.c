@@ -42,7 +42,8 @@ enum { PAHO_OK = 0 /* TCPSOCKET_COMPLETE */ };
 struct mqtt_ack {
 	char *client_id;
 	_Atomic uint32_t generation;
-	/* Under Paho's lock: how the current connection is written to; NULL before the first PUBACK. */
+	/* Under Paho's lock: how the current connection is written to; NULL before the first
+	 * PUBACK. */
 	void *net;
 	int version;
 	uint32_t net_generation;
@@ -126,9 +127,10 @@ void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, si
 	for (size_t i = 0; i < n; i++) {
 		if (!ack->net || ack->net_generation != now || receipts[i].generation != now)
 			continue;
-		if (__real_MQTTPacket_send_puback(ack->version, receipts[i].packet_id, ack->net,
-			    ack->client_id) < 0)
-			break; /* the connection is breaking: the broker will deliver the rest again */
+		if (__real_MQTTPacket_send_puback(
+			    ack->version, receipts[i].packet_id, ack->net, ack->client_id) < 0)
+			break; /* the connection is breaking: the broker will deliver the rest again
+				*/
 	}
 	MQTTAsync_unlock_mutex(mqttasync_mutex);
 }

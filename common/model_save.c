@@ -1,0 +1,136 @@
+#include "common/fileio.h"
+#include "common/model_internal.h"
+#include "common/number.h"
+#include "common/timeutil.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static void put_number(FILE *out, double value)
+{
+	char text[NUMBER_TEXT_SIZE];
+	number_format(value, text);
+	fputs(text, out);
+}
+
+static void put_member(FILE *out, const char *name, double value)
+{
+	fprintf(out, ",\"%s\":", name);
+	put_number(out, value);
+}
+
+static void put_features(FILE *out, const struct model *model)
+{
+	fputs(",\n\"features\":[", out);
+	for (size_t i = 0; i < model->schema.count; i++) {
+		const struct feature *f = &model->schema.feature[i];
+		const struct feature_stats *s = &model->detector.stats[i];
+		fprintf(out, "%s\n{\"name\":\"%s\",\"unit\":\"%s\"", i ? "," : "", f->name,
+			f->unit);
+		put_member(out, "low", f->low); /* null: unknown */
+		put_member(out, "high", f->high);
+		put_member(out, "mean", s->mean);
+		put_member(out, "sd", s->sd);
+		put_member(out, "median", s->median);
+		put_member(out, "normal_low", s->low);
+		put_member(out, "normal_high", s->high);
+		fputs("}", out);
+	}
+	fputs("]", out);
+}
+
+static void put_quantiles(FILE *out, const struct model *model)
+{
+	fputs(",\n\"score_quantiles\":[", out);
+	for (size_t i = 0; i < model->quantiles; i++) {
+		fputs(i ? "," : "", out);
+		put_number(out, model->score_quantile[i]);
+	}
+	fputs("]", out);
+}
+
+static void put_forest(FILE *out, const struct forest_columns *c)
+{
+	fprintf(out, ",\n\"forest\":{\"trees\":%zu,\"sample_size\":%zu,\n\"root\":[", c->trees,
+		c->sample_size);
+	for (size_t i = 0; i < c->trees; i++)
+		fprintf(out, "%s%u", i ? "," : "", c->root[i]);
+	fputs("],\n\"feature\":[", out);
+	for (size_t i = 0; i < c->nodes; i++)
+		fprintf(out, "%s%d", i ? "," : "", c->feature[i]);
+	fputs("],\n\"split\":[", out);
+	for (size_t i = 0; i < c->nodes; i++) {
+		fputs(i ? "," : "", out);
+		put_number(out, c->split[i]);
+	}
+	fputs("],\n\"left\":[", out);
+	for (size_t i = 0; i < c->nodes; i++)
+		fprintf(out, "%s%u", i ? "," : "", c->left[i]);
+	fputs("],\n\"rows\":[", out);
+	for (size_t i = 0; i < c->nodes; i++)
+		fprintf(out, "%s%u", i ? "," : "", c->rows[i]);
+	fputs("]}", out);
+}
+
+static void put_model(FILE *out, const struct model *model)
+{
+	char time[TIME_TEXT_SIZE];
+
+	time_format(model->trained_ms, time);
+	/* A 64-bit seed does not fit a JSON number. */
+	fprintf(out, "{\"schema\":\"%s\",\n\"detector\":\"%s\"", model_format_name,
+		detector_name(model->detector.kind));
+	put_member(out, "threshold", model->threshold);
+	put_member(out, "quantile", model->quantile);
+	fprintf(out,
+		",\n\"trained\":{\"rows\":%llu,\"seed\":\"%llu\",\"time\":\"%s\",\"program\":\"%s\","
+		"\"data_sha256\":\"%s\"}",
+		(unsigned long long)model->rows, (unsigned long long)model->seed, time,
+		model->program, model->data_digest);
+	put_features(out, model);
+	put_quantiles(out, model);
+	put_forest(out, forest_columns(model->detector.forest));
+}
+
+/* The text with its seal; the caller's to free. */
+static enum status encode(const struct model *model, char **out, size_t *len, struct why *why)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *stream = open_memstream(&text, &n);
+	char digest[DIGEST_TEXT_SIZE];
+
+	if (!stream)
+		return fail(why, STATUS_NO_MEMORY, "no memory to write a model");
+	put_model(stream, model);
+	enum status st = STATUS_OK;
+	if (fflush(stream) != 0)
+		st = fail(why, STATUS_NO_MEMORY, "no memory to write a model");
+	else
+		st = digest_hex(text, n, digest, why);
+	if (st == STATUS_OK)
+		fprintf(stream, "%s%s%s", model_seal_start, digest, model_seal_end);
+	if (fclose(stream) != 0 && st == STATUS_OK)
+		st = fail(why, STATUS_NO_MEMORY, "no memory to write a model");
+	if (st != STATUS_OK) {
+		free(text);
+		return st;
+	}
+	*out = text;
+	*len = n;
+	return STATUS_OK;
+}
+
+enum status model_save(struct model *model, const char *path, struct why *why)
+{
+	char *text = NULL;
+	size_t len = 0;
+	enum status st = encode(model, &text, &len, why);
+
+	if (st != STATUS_OK)
+		return st;
+	st = model_set_id(model, text, len, why);
+	if (st == STATUS_OK)
+		st = file_replace(path, text, len, why);
+	free(text);
+	return st;
+}

@@ -1,0 +1,40 @@
+#include "common/mqtt.h"
+#include "common/number.h"
+#include <string.h>
+
+enum status mqtt_parse_url(
+	const char *url, bool *tls, char *host, size_t host_size, int *port, struct why *why)
+{
+	static const char plain[] = "mqtt://", secure[] = "mqtts://";
+	const char *at;
+
+	if (strncmp(url, plain, sizeof(plain) - 1) == 0) {
+		*tls = false;
+		at = url + sizeof(plain) - 1;
+	} else if (strncmp(url, secure, sizeof(secure) - 1) == 0) {
+		*tls = true;
+		at = url + sizeof(secure) - 1;
+	} else {
+		return fail(why, STATUS_BAD_CONFIG,
+			"\"%.100s\" begins neither with mqtt:// nor mqtts://", url);
+	}
+	if (strchr(at, '@')) /* the url itself is not shown: it may hold a password */
+		return fail(why, STATUS_BAD_CONFIG,
+			"a broker url holds no user and password; there are settings for them");
+
+	size_t len = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/");
+	if (len == 0 || len >= host_size || (*at == '[' && at[len - 1] != ']'))
+		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\" names no host", url);
+	memcpy(host, at, len);
+	host[len] = '\0';
+	at += len;
+
+	long long number = *tls ? 8883 : 1883;
+	if (*at == ':' && !number_parse_integer(at + 1, 1, 65535, &number))
+		return fail(why, STATUS_BAD_CONFIG,
+			"\"%.100s\": the port is not a number of 1 .. 65535", url);
+	if (*at != ':' && *at != '\0')
+		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\": a broker url has no path", url);
+	*port = (int)number;
+	return STATUS_OK;
+}
