@@ -39,7 +39,7 @@ int main(void)
 	bench_baseline(probe, PROBES, 6);
 	if (train_model(&schema, value, ROWS, &options, &model, &why) != STATUS_OK) {
 		fprintf(stderr, "%s\n", why.text);
-		return 1;
+		return 70;
 	}
 	const struct forest_columns *columns = forest_columns(model->detector.forest);
 	for (int piece = 0; piece < PIECES; piece++) {

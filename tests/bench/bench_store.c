@@ -17,7 +17,7 @@ static void check(enum status status, const struct why *why)
 	if (status == STATUS_OK)
 		return;
 	fprintf(stderr, "bench_store: %s\n", why->text);
-	exit(1);
+	exit(74);
 }
 
 static void make_verdict(struct verdict *v, struct rng *rng, size_t i, int64_t began_ms)
