@@ -468,6 +468,27 @@ static void collect_alarm(void *context, const char *machine, const char *json)
 	*list = one;
 }
 
+/* A limit that was lowered costs the alarms beyond it, not the start. */
+static enum status restore_alarm(
+	struct pipeline *p, const struct stored_alarm *stored, struct why *why)
+{
+	struct machine *machine;
+	enum status st = machines_find(p->machines, stored->machine, &machine, why);
+
+	if (st == STATUS_FULL) {
+		log_warning("stored alarm of machine %s: more machines than reading.machines, "
+			    "ignoring it",
+			stored->machine);
+		return STATUS_OK;
+	}
+	if (st != STATUS_OK)
+		return st;
+	machine->alarm = stored->alarm;
+	if (stored->alarm.state != ALARM_NORMAL)
+		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, 1);
+	return STATUS_OK;
+}
+
 static enum status restore_alarms(struct pipeline *p, struct why *why)
 {
 	struct stored_alarm *list = NULL;
@@ -475,15 +496,9 @@ static enum status restore_alarms(struct pipeline *p, struct why *why)
 
 	while (list) {
 		struct stored_alarm *one = list;
-		struct machine *machine;
 		list = one->next;
 		if (st == STATUS_OK)
-			st = machines_find(p->machines, one->machine, &machine, why);
-		if (st == STATUS_OK) {
-			machine->alarm = one->alarm;
-			if (one->alarm.state != ALARM_NORMAL)
-				metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, 1);
-		}
+			st = restore_alarm(p, one, why);
 		free(one);
 	}
 	return st;

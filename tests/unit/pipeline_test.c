@@ -1,0 +1,994 @@
+#include "agent/pipeline.h"
+#include "agent/topic.h"
+#include "common/rng.h"
+#include "common/train.h"
+#include "tests/unit/unit.h"
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static struct why why;
+static const int64_t noon = 1795435200000;
+static struct model *model; /* temperature, humidity, sound around 60, 35, 75 */
+
+#define NORMAL "\"temperature\":60.5,\"humidity\":35,\"sound\":74.5"
+#define STRANGE "\"temperature\":120,\"humidity\":5,\"sound\":140"
+
+static bool make_model(void)
+{
+	enum { ROWS = 500 };
+	static const double mean[] = { 60, 35, 75 };
+	static const char *const names[] = { "temperature", "humidity", "sound" };
+	static double value[ROWS * 3];
+	const struct train_options options = { .kind = DETECTOR_FOREST,
+		.trees = 50,
+		.sample_size = 128,
+		.seed = 42,
+		.quantile = 0.99 };
+	struct schema schema = { .count = 0 };
+	struct rng rng;
+
+	rng_seed(&rng, 5);
+	for (size_t i = 0; i < ROWS * 3; i++)
+		value[i] = mean[i % 3] + 10 * rng_normal(&rng);
+	for (size_t i = 0; i < 3; i++) {
+		if (schema_add(&schema, names[i], "", -INFINITY, INFINITY, NULL) != STATUS_OK)
+			return false;
+	}
+	return train_model(&schema, value, ROWS, &options, &model, NULL) == STATUS_OK &&
+		model_save(model, unit_path("model.json"), NULL) == STATUS_OK;
+}
+
+/* ---- a pipeline with a store of its own, and what it publishes ---- */
+
+enum { PUBLISHED_MAX = 400, BATCH_MAX = 400 };
+
+struct published {
+	char topic[128];
+	char text[1024];
+	int qos;
+	bool retain;
+	size_t rows; /* in the store, as others see it at that moment */
+};
+
+struct rig {
+	char path[300];
+	struct store *store, *reader;
+	struct metrics *metrics;
+	struct pipeline_options options;
+	struct pipeline *pipeline;
+	bool away; /* the broker is */
+	size_t published;
+	struct published publish[PUBLISHED_MAX];
+	/* the batch that is put together */
+	size_t messages;
+	struct message message[BATCH_MAX];
+	char topic[BATCH_MAX][256];
+	char payload[BATCH_MAX][512];
+	int64_t now_ms;
+};
+
+static bool count_row(void *context, int64_t id, const struct verdict *v, const struct schema *s)
+{
+	(void)id;
+	(void)v;
+	(void)s;
+	++*(size_t *)context;
+	return true;
+}
+
+static size_t rows_of(struct rig *rig, const char *machine)
+{
+	struct store_query query = {
+		.machine = machine, .to_ms = INT64_MAX, .limit = STORE_LIMIT_MAX
+	};
+	size_t rows = 0;
+
+	CU_ASSERT_EQUAL_FATAL(store_find(rig->reader, &query, count_row, &rows, &why), STATUS_OK);
+	return rows;
+}
+
+static bool take(
+	void *context, const char *topic, const char *payload, size_t len, int qos, bool retain)
+{
+	struct rig *rig = context;
+	struct published *p = &rig->publish[rig->published];
+
+	if (rig->away)
+		return false;
+	CU_ASSERT_TRUE_FATAL(rig->published < PUBLISHED_MAX);
+	CU_ASSERT_EQUAL(strlen(payload), len);
+	snprintf(p->topic, sizeof(p->topic), "%s", topic);
+	snprintf(p->text, sizeof(p->text), "%s", payload);
+	p->qos = qos;
+	p->retain = retain;
+	p->rows = rows_of(rig, NULL);
+	rig->published++;
+	return true;
+}
+
+/* The agent's start; what the store holds is taken over. */
+static void start(struct rig *rig)
+{
+	CU_ASSERT_EQUAL_FATAL(store_open(rig->path, STORE_WRITE, &rig->store, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(store_open(rig->path, STORE_READ, &rig->reader, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(metrics_create(&rig->metrics), STATUS_OK);
+	rig->options.store = rig->store;
+	rig->options.metrics = rig->metrics;
+	enum status st = pipeline_create(&rig->options, &rig->pipeline, &why);
+	if (st != STATUS_OK)
+		fprintf(stderr, "\n%s\n", why.text);
+	CU_ASSERT_EQUAL_FATAL(st, STATUS_OK);
+}
+
+static void stop(struct rig *rig)
+{
+	pipeline_destroy(rig->pipeline);
+	metrics_destroy(rig->metrics);
+	store_close(rig->reader);
+	store_close(rig->store);
+	rig->published = 0;
+}
+
+static struct rig *new_rig(void)
+{
+	static int number;
+	struct rig *rig = calloc(1, sizeof(*rig));
+	CU_ASSERT_PTR_NOT_NULL_FATAL(rig);
+
+	snprintf(rig->path, sizeof(rig->path), "%s/rig-%d.db", unit_folder(), number++);
+	rig->options = (struct pipeline_options){ .publish = take,
+		.context = rig,
+		.topic = "factory/{machine}/reading",
+		.reading = { .late_s = 60, .machines = 100 },
+		.alarm = { .raise_count = 3, .raise_window = 5, .clear_count = 5 },
+		.alerts = { .verdicts = VERDICTS_ALL, .verdict_qos = 0 } };
+	rig->now_ms = noon;
+	start(rig);
+	return rig;
+}
+
+static void end(struct rig *rig)
+{
+	stop(rig);
+	free(rig);
+}
+
+static void restart(struct rig *rig)
+{
+	stop(rig);
+	start(rig);
+}
+
+/* Puts a message into the batch. */
+static struct message *message(struct rig *rig, const char *topic, const char *payload)
+{
+	size_t i = rig->messages++;
+	struct message *m = &rig->message[i];
+	CU_ASSERT_TRUE_FATAL(i < BATCH_MAX);
+
+	snprintf(rig->topic[i], sizeof(rig->topic[i]), "%s", topic);
+	snprintf(rig->payload[i], sizeof(rig->payload[i]), "%s", payload);
+	*m = (struct message){ .received_ms = rig->now_ms,
+		.qos = 1,
+		.topic_len = strlen(topic),
+		.len = strlen(rig->payload[i]),
+		.full_len = strlen(rig->payload[i]),
+		.topic = rig->topic[i],
+		.payload = rig->payload[i] };
+	return m;
+}
+
+/* A reading `second` seconds after noon, which is also its seq. */
+static void reading(struct rig *rig, const char *machine, int second, const char *values)
+{
+	char topic[128], payload[512];
+	long long at_ms = noon + second * 1000LL;
+
+	snprintf(topic, sizeof(topic), "factory/%s/reading", machine);
+	snprintf(payload, sizeof(payload), "{\"timestamp\":%lld,\"seq\":%d,%s}", at_ms,
+		second < 0 ? 1000000 - second : second, values);
+	rig->now_ms = at_ms + 3;
+	message(rig, topic, payload);
+}
+
+static enum status run_as(struct rig *rig, const struct model *with, enum pipeline_mode mode)
+{
+	why.text[0] = '\0';
+	enum status st = pipeline_run(rig->pipeline, with, rig->message, rig->messages, mode, &why);
+	if (st == STATUS_OK)
+		rig->messages = 0; /* else it is there to be tried again */
+	return st;
+}
+
+static enum status run_with(struct rig *rig, const struct model *with)
+{
+	for (size_t i = 0; i < rig->messages; i++)
+		metrics_received(rig->metrics);
+	return run_as(rig, with, PIPELINE_STORE);
+}
+
+static void run(struct rig *rig)
+{
+	enum status st = run_with(rig, model);
+	if (st != STATUS_OK)
+		fprintf(stderr, "\n%s\n", why.text);
+	CU_ASSERT_EQUAL_FATAL(st, STATUS_OK);
+}
+
+/* Readings of press-1, a second apart from `second` on: 'n' normal, 'a' anomalous. */
+static int readings(struct rig *rig, int second, const char *kinds)
+{
+	for (; *kinds; kinds++)
+		reading(rig, "press-1", second++, *kinds == 'n' ? NORMAL : STRANGE);
+	return second;
+}
+
+static struct ledger ledger_of(struct rig *rig)
+{
+	struct ledger l;
+
+	metrics_ledger(rig->metrics, &l);
+	uint64_t sum = l.stored + l.duplicate + l.pending;
+	for (int i = 0; i < REJECT_COUNT; i++)
+		sum += l.rejected[i];
+	for (int i = 0; i < DROP_COUNT; i++)
+		sum += l.dropped[i];
+	CU_ASSERT_EQUAL(l.received, sum);
+	CU_ASSERT_EQUAL(l.pending, rig->messages);
+	CU_ASSERT_EQUAL(l.rejected[REJECT_NONE], 0);
+	return l;
+}
+
+/* The alarms published so far: a letter each for unacknowledged and normal. */
+static const char *alarms(const struct rig *rig)
+{
+	static char out[PUBLISHED_MAX + 1];
+	size_t n = 0;
+
+	for (size_t i = 0; i < rig->published; i++) {
+		const struct published *p = &rig->publish[i];
+		if (!strstr(p->topic, "/alarm"))
+			continue;
+		CU_ASSERT_EQUAL(p->qos, 1);
+		CU_ASSERT_TRUE(p->retain);
+		out[n++] = strstr(p->text, "\"state\":\"unacknowledged\"") ? 'u'
+			: strstr(p->text, "\"state\":\"normal\"")          ? 'n'
+									   : '?';
+	}
+	out[n] = '\0';
+	return out;
+}
+
+static const struct published *last_of(const struct rig *rig, const char *topic)
+{
+	for (size_t i = rig->published; i-- > 0;) {
+		if (strcmp(rig->publish[i].topic, topic) == 0)
+			return &rig->publish[i];
+	}
+	return NULL;
+}
+
+/* ---- the straight path ---- */
+
+struct row {
+	size_t count;
+	struct verdict verdict[8];
+	struct schema schema[8];
+};
+
+static bool keep_row(void *context, int64_t id, const struct verdict *v, const struct schema *s)
+{
+	struct row *rows = context;
+	(void)id;
+
+	rows->verdict[rows->count] = *v;
+	rows->schema[rows->count] = *s;
+	return ++rows->count < 8;
+}
+
+/* Newest first. */
+static struct row read_rows(struct rig *rig, const char *machine)
+{
+	struct store_query query = { .machine = machine, .to_ms = INT64_MAX, .limit = 8 };
+	struct row rows = { .count = 0 };
+
+	CU_ASSERT_EQUAL_FATAL(store_find(rig->reader, &query, keep_row, &rows, &why), STATUS_OK);
+	return rows;
+}
+
+static void test_batch(void)
+{
+	struct rig *rig = new_rig();
+	static const double strange[] = { 120, 5, 140 };
+
+	reading(rig, "press-1", 1, NORMAL);
+	reading(rig, "press-2", 2, STRANGE);
+	reading(rig, "press-1", 3, NORMAL ",\"firmware\":\"1.2\"");
+	run(rig);
+	struct ledger l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.received, 3);
+	CU_ASSERT_EQUAL(l.stored, 3);
+	struct row rows = read_rows(rig, NULL);
+	CU_ASSERT_EQUAL_FATAL(rows.count, 3);
+	CU_ASSERT_EQUAL_FATAL(rig->published, 3);
+	for (size_t i = 0; i < 3; i++) { /* what is published is what is stored */
+		char text[VERDICT_TEXT_MAX], topic[128];
+		const struct verdict *v = &rows.verdict[2 - i];
+		const struct published *p = &rig->publish[i];
+		verdict_encode(v, &rows.schema[2 - i], text, sizeof(text));
+		snprintf(topic, sizeof(topic), "alerts/%s/verdict", v->reading.machine);
+		CU_ASSERT_STRING_EQUAL(p->text, text);
+		CU_ASSERT_STRING_EQUAL(p->topic, topic);
+		CU_ASSERT_EQUAL(p->qos, 0);
+		CU_ASSERT_FALSE(p->retain);
+		CU_ASSERT_EQUAL(v->threshold, model->threshold);
+		CU_ASSERT_STRING_EQUAL(v->model, model->id);
+		CU_ASSERT_EQUAL(v->anomalous, i == 1);
+	}
+	CU_ASSERT_EQUAL(rows.verdict[1].score, detector_score(&model->detector, strange));
+	CU_ASSERT_EQUAL(rows.verdict[1].reading.received_ms, noon + 2003);
+	CU_ASSERT_EQUAL(rows.verdict[1].reading.seq, 2);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_NORMAL), 2);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_ANOMALY), 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_MACHINES), 2);
+	run(rig); /* an empty batch is none */
+	CU_ASSERT_EQUAL(ledger_of(rig).received, 3);
+	end(rig);
+}
+
+static void test_missing(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-1", 1, "\"temperature\":120,\"sound\":null");
+	run(rig);
+	struct row rows = read_rows(rig, NULL);
+	CU_ASSERT_EQUAL_FATAL(rows.count, 1);
+	CU_ASSERT_EQUAL(rows.verdict[0].quality, QUALITY_MISSING);
+	CU_ASSERT_TRUE(isnan(rows.verdict[0].score));
+	CU_ASSERT_TRUE(isnan(rows.verdict[0].reading.value[1]));
+	CU_ASSERT_EQUAL(rows.verdict[0].reading.value[0], 120);
+	CU_ASSERT_EQUAL_FATAL(rig->published, 1);
+	ASSERT_HOLDS(rig->publish[0].text,
+		"\"temperature\":120,\"humidity\":null,\"sound\":null,\"anomaly_score\":null,"
+		"\"threshold\":null,\"is_anomaly\":null,\"model\":null,\"quality\":\"missing\"}");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_UNSCORED), 1);
+	end(rig);
+}
+
+static void test_rejects(void)
+{
+	static const struct {
+		const char *topic, *payload;
+		enum reject reject;
+	} table[] = {
+		{ "factory/press 1/reading", "{" NORMAL "}", REJECT_TOPIC },
+		{ "factory//reading", "{" NORMAL "}", REJECT_TOPIC },
+		{ "factory/press-1/writing", "{" NORMAL "}", REJECT_TOPIC },
+		{ "factory/press-1/reading/x", "{" NORMAL "}", REJECT_TOPIC },
+		{ "factory/a/b/reading", "{" NORMAL "}", REJECT_TOPIC },
+		{ "factory/reading", "{" NORMAL "}", REJECT_TOPIC },
+		{ "", "{" NORMAL "}", REJECT_TOPIC },
+		{ "factory/"
+		  "0123456789012345678901234567890123456789012345678901234567890123456789/reading",
+			"{" NORMAL "}", REJECT_TOPIC },
+		{ "factory/press-1/reading", "{" NORMAL, REJECT_JSON },
+		{ "factory/press-1/reading", "", REJECT_JSON },
+		{ "factory/press-1/reading", "[1]", REJECT_TYPE },
+		{ "factory/press-1/reading", "{\"sound\":\"loud\"}", REJECT_TYPE },
+		{ "factory/press-1/reading", "{\"sound\":1e999}", REJECT_RANGE },
+		{ "factory/press-1/reading", "{\"sound\":1,\"seq\":-1}", REJECT_RANGE },
+		{ "factory/press-1/reading", "{\"pressure\":5}", REJECT_EMPTY },
+	};
+	struct rig *rig = new_rig();
+	struct ledger expected = { .received = 0 };
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		message(rig, table[i].topic, table[i].payload);
+		expected.rejected[table[i].reject]++;
+	}
+	message(rig, "factory/press-1/reading", "{" NORMAL "}")->retained = true;
+	expected.rejected[REJECT_RETAINED] = 1;
+	message(rig, "factory/press-1/reading", "{" NORMAL "}")->full_len = PAYLOAD_MAX + 1;
+	expected.rejected[REJECT_OVERSIZE] = 1;
+	size_t all = rig->messages;
+	run(rig);
+	struct ledger l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.received, all);
+	CU_ASSERT_EQUAL(l.stored, 0);
+	for (int i = REJECT_NONE + 1; i < REJECT_COUNT; i++) {
+		if (l.rejected[i] != expected.rejected[i])
+			fprintf(stderr, "\n%s: %d\n", reject_name((enum reject)i),
+				(int)l.rejected[i]);
+		CU_ASSERT_EQUAL(l.rejected[i], expected.rejected[i]);
+	}
+	CU_ASSERT_EQUAL(rig->published, 0);
+	CU_ASSERT_EQUAL(rows_of(rig, NULL), 0);
+	/* Names that come to nothing take no place among the machines. */
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_MACHINES), 0);
+
+	reading(rig, "press-1", 1, NORMAL); /* and the next one is as good as ever */
+	run(rig);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, 1);
+	end(rig);
+}
+
+static void test_duplicates(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-1", 1, STRANGE);
+	reading(rig, "press-1", 1, STRANGE);
+	reading(rig, "press-1", 1, NORMAL); /* other values: another reading */
+	run(rig);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, 2);
+	CU_ASSERT_EQUAL(ledger_of(rig).duplicate, 1);
+	CU_ASSERT_EQUAL(rig->published, 2);
+	for (int i = 0; i < 5; i++)
+		reading(rig, "press-1", 1, STRANGE);
+	run(rig);
+	CU_ASSERT_EQUAL(ledger_of(rig).duplicate, 6);
+	CU_ASSERT_EQUAL(rig->published, 2);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), ""); /* one strange reading is one, however often */
+	restart(rig);
+	reading(rig, "press-1", 1, STRANGE);
+	run(rig);
+	CU_ASSERT_EQUAL(ledger_of(rig).duplicate, 7);
+	CU_ASSERT_EQUAL(rows_of(rig, "press-1"), 2);
+	end(rig);
+}
+
+/* ---- alarms ---- */
+
+static void test_alarm(void)
+{
+	struct rig *rig = new_rig();
+	int second = 0;
+
+	second = readings(rig, second, "nanan");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	second = readings(rig, second, "a"); /* the third of five */
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_RAISED), 1);
+	const struct published *p = last_of(rig, "alerts/press-1/alarm");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(p);
+	CU_ASSERT_EQUAL(p->rows, 6); /* its reading was there before it was told */
+	ASSERT_HOLDS(p->text, "\"machine\":\"press-1\"");
+	ASSERT_HOLDS(p->text, "\"since\":\"2026-11-23T12:00:05.000Z\"");
+	ASSERT_HOLDS(p->text, "\"count\":3");
+	second = readings(rig, second, "nnnn");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	readings(rig, second, "n");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	CU_ASSERT_EQUAL(last_of(rig, "alerts/press-1/alarm")->rows, 11);
+	end(rig);
+}
+
+/* A backlog may hold an alarm's whole life. */
+static void test_alarm_in_one_batch(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "aaannnnnaaannnnn");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "unun");
+	for (size_t i = 0; i < rig->published; i++)
+		CU_ASSERT_EQUAL(rig->publish[i].rows, 16);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_RAISED), 2);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	end(rig);
+}
+
+static void test_alarm_of_one_machine(void)
+{
+	struct rig *rig = new_rig();
+
+	for (int i = 0; i < 4; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "press-%d", i);
+		reading(rig, name, i, STRANGE);
+	}
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	end(rig);
+}
+
+static void test_late(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-1", 1000, NORMAL);
+	reading(rig, "press-1", 940, NORMAL); /* just not late */
+	for (int i = 0; i < 5; i++)
+		reading(rig, "press-1", 935 + i, STRANGE);
+	reading(rig, "press-2", 1, NORMAL); /* another machine's clock is its own */
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_LATE), 5);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, 8);
+	struct row rows = read_rows(rig, "press-1");
+	CU_ASSERT_EQUAL_FATAL(rows.count, 7);
+	CU_ASSERT_FALSE(rows.verdict[0].late);
+	CU_ASSERT_FALSE(rows.verdict[1].late);
+	CU_ASSERT_TRUE(rows.verdict[2].late);
+	CU_ASSERT_TRUE(rows.verdict[2].anomalous);
+	restart(rig); /* what the newest one is stands in the store */
+	for (int i = 0; i < 5; i++)
+		reading(rig, "press-1", 900 + i, STRANGE);
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_LATE), 5);
+	readings(rig, 1001, "aaa");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	end(rig);
+}
+
+static void test_republish(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-9", 0, NORMAL);
+	readings(rig, 0, "aaa");
+	rig->away = true;
+	run(rig);
+	CU_ASSERT_EQUAL(rig->published, 0);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_UNPUBLISHED), 4);
+	rig->away = false;
+	pipeline_republish(rig->pipeline);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	CU_ASSERT_EQUAL(rig->published, 1); /* press-9 never had one */
+	end(rig);
+}
+
+static void test_restored(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "naaa");
+	reading(rig, "press-2", 1, NORMAL);
+	reading(rig, "press-2", 1, NORMAL);
+	message(rig, "factory/press-1/reading", "{");
+	message(rig, "factory/press-1/reading", "{}");
+	run(rig);
+	char text[1024];
+	snprintf(text, sizeof(text), "%s", last_of(rig, "alerts/press-1/alarm")->text);
+	restart(rig);
+	struct ledger l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.received, 8);
+	CU_ASSERT_EQUAL(l.stored, 5);
+	CU_ASSERT_EQUAL(l.duplicate, 1);
+	CU_ASSERT_EQUAL(l.rejected[REJECT_JSON], 1);
+	CU_ASSERT_EQUAL(l.rejected[REJECT_EMPTY], 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
+	pipeline_republish(rig->pipeline);
+	CU_ASSERT_EQUAL_FATAL(rig->published, 1);
+	CU_ASSERT_STRING_EQUAL(rig->publish[0].text, text);
+	readings(rig, 10, "nnnnn");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	restart(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, 10);
+	end(rig);
+}
+
+/* ---- no model ---- */
+
+static void test_no_model(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-1", 1, "\"temperature\":60.5,\"state\":\"on\"");
+	reading(rig, "pump-1", 2, "\"pressure\":3.5,\"flow\":1e999,\"label\":1");
+	reading(rig, "pump-1", 3, "\"state\":\"off\"");
+	CU_ASSERT_EQUAL(run_with(rig, NULL), STATUS_OK);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, 2);
+	CU_ASSERT_EQUAL(ledger_of(rig).rejected[REJECT_EMPTY], 1);
+	struct row rows = read_rows(rig, "pump-1");
+	CU_ASSERT_EQUAL_FATAL(rows.count, 1);
+	CU_ASSERT_EQUAL_FATAL(rows.schema[0].count, 2);
+	CU_ASSERT_STRING_EQUAL(rows.schema[0].feature[1].name, "pressure");
+	CU_ASSERT_EQUAL(rows.verdict[0].reading.value[1], 3.5);
+	CU_ASSERT_TRUE(isnan(rows.verdict[0].score));
+	CU_ASSERT_EQUAL(rows.verdict[0].quality, QUALITY_GOOD);
+	CU_ASSERT_STRING_EQUAL(rows.verdict[0].model, "");
+	CU_ASSERT_EQUAL_FATAL(rig->published, 2);
+	/* A verdict may name features that were heard of later in its batch, as null. */
+	ASSERT_HOLDS(rig->publish[0].text,
+		"\"temperature\":60.5,\"pressure\":null,\"anomaly_score\":null");
+	ASSERT_HOLDS(rig->publish[1].text, "\"is_anomaly\":null,\"model\":null}");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_UNSCORED), 2);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	end(rig);
+}
+
+/* The broker repeats after a crash, in another order: nothing is stored twice. */
+static void test_no_model_restart(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-1", 1, "\"temperature\":60.5");
+	reading(rig, "pump-1", 2, "\"pressure\":3.5");
+	reading(rig, "press-1", 3, "\"temperature\":61,\"sound\":70");
+	CU_ASSERT_EQUAL(run_with(rig, NULL), STATUS_OK);
+	restart(rig);
+	reading(rig, "press-1", 3, "\"temperature\":61,\"sound\":70");
+	reading(rig, "pump-1", 2, "\"pressure\":3.5");
+	reading(rig, "press-1", 1, "\"temperature\":60.5");
+	CU_ASSERT_EQUAL(run_with(rig, NULL), STATUS_OK);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, 3);
+	CU_ASSERT_EQUAL(ledger_of(rig).duplicate, 3);
+	end(rig);
+}
+
+static void test_model_comes_and_goes(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-1", 1, NORMAL ",\"pressure\":3");
+	CU_ASSERT_EQUAL(run_with(rig, NULL), STATUS_OK);
+	reading(rig, "press-1", 2, NORMAL ",\"pressure\":3");
+	run(rig);
+	reading(rig, "press-1", 3, NORMAL ",\"pressure\":3");
+	CU_ASSERT_EQUAL(run_with(rig, NULL), STATUS_OK);
+	struct row rows = read_rows(rig, "press-1");
+	CU_ASSERT_EQUAL_FATAL(rows.count, 3);
+	CU_ASSERT_EQUAL(rows.schema[0].count, 3); /* of the model last seen */
+	CU_ASSERT_TRUE(isnan(rows.verdict[0].score));
+	CU_ASSERT_EQUAL(rows.schema[1].count, 3);
+	CU_ASSERT_FALSE(isnan(rows.verdict[1].score));
+	CU_ASSERT_EQUAL(rows.schema[2].count, 4);
+	end(rig);
+}
+
+/* ---- limits and settings ---- */
+
+static void test_machines_limit(void)
+{
+	struct rig *rig = new_rig();
+
+	stop(rig);
+	rig->options.reading.machines = 2;
+	start(rig);
+	reading(rig, "press-1", 1, NORMAL);
+	reading(rig, "press-2", 2, NORMAL);
+	reading(rig, "press-3", 3, NORMAL);
+	reading(rig, "press-1", 4, NORMAL);
+	run(rig);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, 3);
+	CU_ASSERT_EQUAL(ledger_of(rig).rejected[REJECT_MACHINES], 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_MACHINES), 2);
+	CU_ASSERT_EQUAL(rows_of(rig, "press-3"), 0);
+	end(rig);
+}
+
+/* A limit below the number of stored alarms costs alarms, not the start. */
+static void test_limit_below_alarms(void)
+{
+	struct rig *rig = new_rig();
+
+	for (int i = 0; i < 3; i++) {
+		for (int machine = 1; machine <= 3; machine++) {
+			char name[32];
+			snprintf(name, sizeof(name), "press-%d", machine);
+			reading(rig, name, i, STRANGE);
+		}
+	}
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "uuu");
+	stop(rig);
+	rig->options.reading.machines = 2;
+	start(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 2);
+	pipeline_republish(rig->pipeline);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "uu");
+	end(rig);
+}
+
+static size_t verdicts_published(enum verdict_feed feed, int qos)
+{
+	struct rig *rig = new_rig();
+	size_t n = 0;
+
+	stop(rig);
+	rig->options.alerts.verdicts = feed;
+	rig->options.alerts.verdict_qos = qos;
+	start(rig);
+	readings(rig, 0, "nanaa");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	for (size_t i = 0; i < rig->published; i++) {
+		if (!strstr(rig->publish[i].topic, "/verdict"))
+			continue;
+		CU_ASSERT_EQUAL(rig->publish[i].qos, qos);
+		CU_ASSERT_FALSE(rig->publish[i].retain);
+		n++;
+	}
+	end(rig);
+	return n;
+}
+
+static void test_feeds(void)
+{
+	CU_ASSERT_EQUAL(verdicts_published(VERDICTS_ALL, 0), 5);
+	CU_ASSERT_EQUAL(verdicts_published(VERDICTS_ANOMALIES, 1), 3);
+	CU_ASSERT_EQUAL(verdicts_published(VERDICTS_NONE, 0), 0);
+}
+
+/* ---- a store that fails ---- */
+
+/* Another writer that does not let go: every attempt fails. */
+static struct store *block(struct rig *rig)
+{
+	struct store *other = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(store_open(rig->path, STORE_WRITE, &other, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(store_begin(other, &why), STATUS_OK);
+	return other;
+}
+
+static void test_tried_again(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-2", 0, NORMAL);
+	run(rig);
+	readings(rig, 0, "aaannnnnaaa");
+	message(rig, "factory/press-1/reading", "{");
+	struct store *other = block(rig);
+	CU_ASSERT_EQUAL(run_with(rig, model), STATUS_IO);
+	ASSERT_HOLDS(why.text, rig->path);
+	struct ledger l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.stored, 1);
+	CU_ASSERT_EQUAL(l.pending, 12);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_STORE_ERRORS), 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	CU_ASSERT_EQUAL(rig->published, 1);
+	store_close(other);
+	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_STORE), STATUS_OK);
+	l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.stored, 12);
+	CU_ASSERT_EQUAL(l.rejected[REJECT_JSON], 1);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "unu");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_RAISED), 2);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"count\":3");
+	end(rig);
+}
+
+/* The commit fails, behind all that was judged: taken back, too. */
+static void test_commit_fails(void)
+{
+	struct rig *rig = new_rig();
+	struct rlimit usual, tight;
+	enum status st = STATUS_OK;
+	int second = 0;
+
+	signal(SIGXFSZ, SIG_IGN);
+	rig->options.alerts.verdicts = VERDICTS_NONE;
+	restart(rig);
+	CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &usual), 0);
+	tight = usual;
+	tight.rlim_cur = 200 * 1024;
+	CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &tight), 0);
+	uint64_t stored = 0;
+	for (int batch = 0; batch < 1000 && st == STATUS_OK; batch++) {
+		second = readings(rig, second, "nnnnnaaannnnn");
+		st = run_with(rig, model);
+		stored += st == STATUS_OK ? 13 : 0;
+		rig->published = 0;
+	}
+	CU_ASSERT_NOT_EQUAL(st, STATUS_OK);
+	CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &usual), 0);
+	CU_ASSERT_TRUE(stored > 0);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, stored);
+	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_STORE), STATUS_OK);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, stored + 13);
+	CU_ASSERT_EQUAL(ledger_of(rig).duplicate, 0);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un"); /* once, though it was judged twice */
+	end(rig);
+}
+
+static void test_shed(void)
+{
+	struct rig *rig = new_rig();
+
+	reading(rig, "press-2", 0, NORMAL);
+	run(rig);
+	readings(rig, 0, "aaa");
+	message(rig, "factory/press-1/reading", "{");
+	struct store *other = block(rig);
+	CU_ASSERT_NOT_EQUAL(run_with(rig, model), STATUS_OK);
+	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_SHED), STATUS_OK);
+	struct ledger l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.stored, 1);
+	CU_ASSERT_EQUAL(l.dropped[DROP_STORE], 3);
+	CU_ASSERT_EQUAL(l.rejected[REJECT_JSON], 1);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u"); /* more important than its record */
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
+	store_close(other);
+
+	/* It is back: what was counted meanwhile, and the alarm, are written with the next batch.
+	 */
+	reading(rig, "press-2", 1, NORMAL);
+	run(rig);
+	CU_ASSERT_EQUAL(rows_of(rig, "press-1"), 0);
+	restart(rig);
+	l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.stored, 2);
+	CU_ASSERT_EQUAL(l.dropped[DROP_STORE], 3);
+	CU_ASSERT_EQUAL(l.rejected[REJECT_JSON], 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
+	pipeline_republish(rig->pipeline);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	end(rig);
+}
+
+/* ---- topics ---- */
+
+static void test_filters(void)
+{
+	static const struct {
+		const char *template, *filter; /* NULL: refused */
+	} table[] = {
+		{ "factory/{machine}/reading", "factory/+/reading" },
+		{ "{machine}", "+" },
+		{ "{machine}/x", "+/x" },
+		{ "plant 7/a/{machine}", "plant 7/a/+" },
+		{ "", NULL },
+		{ "factory/machine/reading", NULL },
+		{ "factory/{Machine}/reading", NULL },
+		{ "factory/{machine}/{machine}", NULL },
+		{ "factory/{machine}{machine}", NULL },
+		{ "factory/x{machine}/reading", NULL },
+		{ "factory/{machine}x/reading", NULL },
+		{ "factory/+/{machine}", NULL },
+		{ "factory/{machine}/#", NULL },
+		{ "$SYS/{machine}", NULL },
+		{ "/{machine}", NULL },
+	};
+	struct topic_template template;
+	char filter[sizeof(template.text)], longest[600];
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		enum status st = topic_parse(table[i].template, &template, &why);
+		CU_ASSERT_EQUAL(st, table[i].filter ? STATUS_OK : STATUS_BAD_CONFIG);
+		if (st != STATUS_OK) {
+			ASSERT_HOLDS(why.text, "topic \"");
+			continue;
+		}
+		topic_filter(&template, filter, sizeof(filter));
+		CU_ASSERT_STRING_EQUAL(filter, table[i].filter);
+	}
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	memcpy(longest, "{machine}/", 10);
+	CU_ASSERT_EQUAL(topic_parse(longest, &template, &why), STATUS_BAD_CONFIG);
+}
+
+static void test_topic_machine(void)
+{
+	struct topic_template template;
+	char name[MACHINE_NAME_MAX + 1];
+
+	CU_ASSERT_EQUAL_FATAL(topic_parse("{machine}/r", &template, &why), STATUS_OK);
+	CU_ASSERT_TRUE(topic_machine(&template, "a/r", 3, name));
+	CU_ASSERT_STRING_EQUAL(name, "a");
+	CU_ASSERT_FALSE(topic_machine(&template, "/r", 2, name));
+	CU_ASSERT_FALSE(topic_machine(&template, "r", 1, name));
+	CU_ASSERT_FALSE(topic_machine(&template, "a\0b/r", 5, name));
+	CU_ASSERT_FALSE(topic_machine(&template, "a/b/r", 5, name));
+	CU_ASSERT_FALSE(topic_machine(&template, "a.b/r", 5, name));
+	CU_ASSERT_FALSE(topic_machine(&template, "\xc3\xa9/r", 4, name));
+}
+
+static void test_bad_topic(void)
+{
+	struct rig *rig = new_rig();
+	struct pipeline_options options = rig->options;
+	struct pipeline *pipeline = NULL;
+
+	options.topic = "factory/+/reading";
+	CU_ASSERT_EQUAL(pipeline_create(&options, &pipeline, &why), STATUS_BAD_CONFIG);
+	CU_ASSERT_PTR_NULL(pipeline);
+	pipeline_destroy(NULL);
+	end(rig);
+}
+
+/* An alarm that cannot be read is left out, with the others kept. */
+static void test_unreadable_alarm(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "aaa");
+	run(rig);
+	CU_ASSERT_EQUAL_FATAL(store_begin(rig->store, &why), STATUS_OK);
+	CU_ASSERT_EQUAL(store_set_alarm(rig->store, "press-7", "{\"id\":", &why), STATUS_OK);
+	CU_ASSERT_EQUAL(store_set_counter(rig->store, "of a newer version", 7, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(store_commit(rig->store, &why), STATUS_OK);
+	restart(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
+	CU_ASSERT_EQUAL(ledger_of(rig).received, 3);
+	end(rig);
+}
+
+/* Many machines and batches; the books balance and nothing is lost. */
+static void test_many(void)
+{
+	struct rig *rig = new_rig();
+	struct rng rng;
+	size_t sent = 0;
+
+	rng_seed(&rng, 8);
+	rig->options.alerts.verdicts = VERDICTS_NONE;
+	restart(rig);
+	for (int batch = 0; batch < 40; batch++) {
+		size_t n = 1 + rng_below(&rng, 100);
+		for (size_t i = 0; i < n; i++) {
+			char name[32];
+			snprintf(name, sizeof(name), "m-%d", (int)rng_below(&rng, 90));
+			reading(rig, name, (int)rng_below(&rng, 100000),
+				rng_below(&rng, 10) ? NORMAL : STRANGE);
+			sent++;
+		}
+		run(rig);
+		rig->published = 0;
+	}
+	struct ledger l = ledger_of(rig);
+	CU_ASSERT_EQUAL(l.received, sent);
+	CU_ASSERT_EQUAL(l.stored + l.duplicate, sent);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_NORMAL) +
+			metrics_get(rig->metrics, METRIC_VERDICTS_ANOMALY),
+		(int64_t)l.stored);
+	restart(rig);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, l.stored);
+	end(rig);
+}
+
+static CU_TestInfo cases[] = {
+	{ "a batch is scored, stored and published alike", test_batch },
+	{ "a missing value is stored without a score", test_missing },
+	{ "what is no reading is counted by its reason", test_rejects },
+	{ "a repeated reading is stored once", test_duplicates },
+	{ "three of five raise an alarm, five normal ones clear it", test_alarm },
+	{ "every change of an alarm is told, even within a batch", test_alarm_in_one_batch },
+	{ "machines raise no alarm together", test_alarm_of_one_machine },
+	{ "late readings raise no alarm", test_late },
+	{ "alarms are told again after a reconnect", test_republish },
+	{ "counters and alarms outlive a restart", test_restored },
+	{ "without a model readings are stored as they come", test_no_model },
+	{ "without a model a repeated reading is known after a restart", test_no_model_restart },
+	{ "a model may come and go", test_model_comes_and_goes },
+	{ "a machine too many is rejected", test_machines_limit },
+	{ "a limit below the stored alarms does not stop the start", test_limit_below_alarms },
+	{ "verdicts are published as the settings ask", test_feeds },
+	{ "a batch that fails is tried again as if it were new", test_tried_again },
+	{ "a batch whose commit fails leaves nothing behind", test_commit_fails },
+	{ "what is shed costs rows, but no alarm", test_shed },
+	{ "a template names the machine's level", test_filters },
+	{ "a machine's name is found in its topic", test_topic_machine },
+	{ "a pipeline needs a good template", test_bad_topic },
+	{ "an unreadable alarm is left out", test_unreadable_alarm },
+	{ "the books balance over many batches", test_many },
+	CU_TEST_INFO_NULL,
+};
+
+int main(void)
+{
+	int failures = make_model() ? unit_run("pipeline", cases) : 1;
+
+	model_destroy(model);
+	return failures;
+}
