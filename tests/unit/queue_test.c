@@ -170,6 +170,24 @@ static void test_drop_many(void)
 	queue_destroy(queue);
 }
 
+static void test_lost_receipts(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	struct mqtt_receipt lost[QUEUE_LOST_MAX];
+	int id = 0;
+	while (push(queue, "t", "p", 1, id) == 0)
+		id++;
+
+	size_t dropped = 1 + push(queue, "t", "p", 1, ++id);
+
+	CU_ASSERT_EQUAL(queue_take_lost(queue, lost, 1), 1);
+	CU_ASSERT_EQUAL(lost[0].packet_id, 0);
+	CU_ASSERT_EQUAL_FATAL(queue_take_lost(queue, lost, QUEUE_LOST_MAX), dropped - 1);
+	CU_ASSERT_EQUAL(lost[0].packet_id, 1);
+	CU_ASSERT_EQUAL(queue_take_lost(queue, lost, QUEUE_LOST_MAX), 0);
+	queue_destroy(queue);
+}
+
 static void test_empty_messages(void)
 {
 	struct queue *queue = queue_of(SMALLEST);
@@ -282,7 +300,8 @@ static void test_threads(void)
 		size_t n = queue_pop(queue, 10, 100, &message);
 		for (size_t i = 0; i < n; i++) {
 			int pusher = message[i].receipt.packet_id / PUSHES;
-			wrong += !intact(&message[i]) || message[i].receipt.packet_id <= last[pusher];
+			wrong += !intact(&message[i]) ||
+				message[i].receipt.packet_id <= last[pusher];
 			last[pusher] = message[i].receipt.packet_id;
 		}
 		popped += n;
@@ -309,6 +328,8 @@ static CU_TestInfo cases[] = {
 	{ "a full queue drops the oldest and counts them", test_drop_oldest },
 	{ "one long message drops many short ones", test_drop_many },
 	{ "a ring full of empty messages fits one batch", test_empty_messages },
+	{ "the receipts of dropped QoS-1 messages are handed out, oldest first",
+		test_lost_receipts },
 	{ "a closed queue gives what it holds and takes nothing", test_close },
 	{ "waiting ends at the time-out", test_time_out },
 	{ "waiting ends with a message, and with the end", test_wake },
