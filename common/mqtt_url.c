@@ -8,6 +8,9 @@ enum status mqtt_parse_url(
 	static const char plain[] = "mqtt://", secure[] = "mqtts://";
 	const char *at;
 
+	if (strchr(url, '@')) /* the url itself is not shown: it may hold a password */
+		return fail(why, STATUS_BAD_CONFIG,
+			"a broker url holds no user and password; there are settings for them");
 	if (strncmp(url, plain, sizeof(plain) - 1) == 0) {
 		*tls = false;
 		at = url + sizeof(plain) - 1;
@@ -18,12 +21,10 @@ enum status mqtt_parse_url(
 		return fail(why, STATUS_BAD_CONFIG,
 			"\"%.100s\" begins neither with mqtt:// nor mqtts://", url);
 	}
-	if (strchr(at, '@')) /* the url itself is not shown: it may hold a password */
-		return fail(why, STATUS_BAD_CONFIG,
-			"a broker url holds no user and password; there are settings for them");
 
 	size_t len = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/");
-	if (len == 0 || len >= host_size || (*at == '[' && at[len - 1] != ']'))
+	bool bracket = *at == '[';
+	if (len == 0 || len >= host_size || (bracket && (len < 3 || at[len - 1] != ']')))
 		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\" names no host", url);
 	memcpy(host, at, len);
 	host[len] = '\0';
