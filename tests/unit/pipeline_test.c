@@ -1,5 +1,4 @@
 #include "agent/pipeline.h"
-#include "agent/topic.h"
 #include "common/rng.h"
 #include "common/train.h"
 #include "tests/unit/unit.h"
@@ -836,64 +835,6 @@ static void test_shed(void)
 	end(rig);
 }
 
-/* ---- topics ---- */
-
-static void test_filters(void)
-{
-	static const struct {
-		const char *template, *filter; /* NULL: refused */
-	} table[] = {
-		{ "factory/{machine}/reading", "factory/+/reading" },
-		{ "{machine}", "+" },
-		{ "{machine}/x", "+/x" },
-		{ "plant 7/a/{machine}", "plant 7/a/+" },
-		{ "", NULL },
-		{ "factory/machine/reading", NULL },
-		{ "factory/{Machine}/reading", NULL },
-		{ "factory/{machine}/{machine}", NULL },
-		{ "factory/{machine}{machine}", NULL },
-		{ "factory/x{machine}/reading", NULL },
-		{ "factory/{machine}x/reading", NULL },
-		{ "factory/+/{machine}", NULL },
-		{ "factory/{machine}/#", NULL },
-		{ "$SYS/{machine}", NULL },
-		{ "/{machine}", NULL },
-	};
-	struct topic_template template;
-	char filter[sizeof(template.text)], longest[600];
-
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		enum status st = topic_parse(table[i].template, &template, &why);
-		CU_ASSERT_EQUAL(st, table[i].filter ? STATUS_OK : STATUS_BAD_CONFIG);
-		if (st != STATUS_OK) {
-			ASSERT_HOLDS(why.text, "topic \"");
-			continue;
-		}
-		topic_filter(&template, filter, sizeof(filter));
-		CU_ASSERT_STRING_EQUAL(filter, table[i].filter);
-	}
-	memset(longest, 'x', sizeof(longest) - 1);
-	longest[sizeof(longest) - 1] = '\0';
-	memcpy(longest, "{machine}/", 10);
-	CU_ASSERT_EQUAL(topic_parse(longest, &template, &why), STATUS_BAD_CONFIG);
-}
-
-static void test_topic_machine(void)
-{
-	struct topic_template template;
-	char name[MACHINE_NAME_MAX + 1];
-
-	CU_ASSERT_EQUAL_FATAL(topic_parse("{machine}/r", &template, &why), STATUS_OK);
-	CU_ASSERT_TRUE(topic_machine(&template, "a/r", 3, name));
-	CU_ASSERT_STRING_EQUAL(name, "a");
-	CU_ASSERT_FALSE(topic_machine(&template, "/r", 2, name));
-	CU_ASSERT_FALSE(topic_machine(&template, "r", 1, name));
-	CU_ASSERT_FALSE(topic_machine(&template, "a\0b/r", 5, name));
-	CU_ASSERT_FALSE(topic_machine(&template, "a/b/r", 5, name));
-	CU_ASSERT_FALSE(topic_machine(&template, "a.b/r", 5, name));
-	CU_ASSERT_FALSE(topic_machine(&template, "\xc3\xa9/r", 4, name));
-}
-
 static void test_bad_topic(void)
 {
 	struct rig *rig = new_rig();
@@ -977,8 +918,6 @@ static CU_TestInfo cases[] = {
 	{ "a batch that fails is tried again as if it were new", test_tried_again },
 	{ "a batch whose commit fails leaves nothing behind", test_commit_fails },
 	{ "what is shed costs rows, but no alarm", test_shed },
-	{ "a template names the machine's level", test_filters },
-	{ "a machine's name is found in its topic", test_topic_machine },
 	{ "a pipeline needs a good template", test_bad_topic },
 	{ "an unreadable alarm is left out", test_unreadable_alarm },
 	{ "the books balance over many batches", test_many },
