@@ -31,14 +31,14 @@ static unsigned anomalous_in(uint64_t recent, unsigned window)
 	return n;
 }
 
-/* high:   the score is beyond the threshold by a quarter of the way that is left to 0.5, the
+/* high:   a score was beyond the threshold by a quarter of the way that is left to 0.5, the
  *         largest score there is. All sensors far off reach it; one alone hardly does.
  * medium: every reading of the window is anomalous: it does not come and go.
  * low:    the rest. */
 static enum alarm_priority priority_of(const struct alarm *alarm, const struct alarm_policy *policy,
 	const struct alarm_input *input)
 {
-	if (input->score > input->threshold + fmax(0.5 - input->threshold, 0) / 4)
+	if (alarm->run_peak > input->threshold + fmax(0.5 - input->threshold, 0) / 4)
 		return ALARM_HIGH;
 	if (anomalous_in(alarm->recent, policy->raise_window) == policy->raise_window)
 		return ALARM_MEDIUM;
@@ -61,6 +61,17 @@ static void make_id(struct alarm *alarm, const char *machine, int64_t at_ms)
 		(unsigned)(0x8000 | (bits >> 38 & 0x3fff)), bits & 0x3fffffffff);
 }
 
+/* Keeps what an alarm will tell of the readings that led to it. */
+static void note_anomaly(
+	struct alarm *alarm, const struct alarm_policy *policy, const struct alarm_input *input)
+{
+	bool alone = alarm->state == ALARM_NORMAL &&
+		anomalous_in(alarm->recent, policy->raise_window - 1) == 0;
+
+	if (alone || input->score > alarm->run_peak)
+		alarm->run_peak = input->score;
+}
+
 static void raise_alarm(struct alarm *alarm, const struct alarm_policy *policy, const char *machine,
 	const struct alarm_input *input)
 {
@@ -69,7 +80,7 @@ static void raise_alarm(struct alarm *alarm, const struct alarm_policy *policy, 
 	alarm->priority = priority_of(alarm, policy, input);
 	alarm->since_ms = alarm->updated_ms = input->at_ms;
 	alarm->count = anomalous_in(alarm->recent, policy->raise_window);
-	alarm->peak_score = input->score;
+	alarm->peak_score = alarm->run_peak;
 	snprintf(alarm->first_sensor, sizeof(alarm->first_sensor), "%s",
 		input->sensor ? input->sensor : "");
 }
@@ -105,6 +116,8 @@ bool alarm_next(struct alarm *alarm, const struct alarm_policy *policy, const ch
 {
 	bool raised = alarm->state != ALARM_NORMAL;
 
+	if (input->anomalous)
+		note_anomaly(alarm, policy, input);
 	alarm->recent = alarm->recent << 1 | input->anomalous;
 	if (!input->anomalous) {
 		if (alarm->normal_run < policy->clear_count)

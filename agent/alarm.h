@@ -22,6 +22,8 @@ struct alarm_policy {
 struct alarm {
 	uint64_t recent; /* bit i: the reading i readings ago was anomalous */
 	unsigned normal_run;
+	double run_peak; /* largest score of the anomalous readings that led here, one in a window
+			  */
 	enum alarm_state state;
 	enum alarm_priority priority;
 	char id[ALARM_ID_SIZE]; /* of the current or last alarm, "" if there never was one */

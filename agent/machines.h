@@ -9,6 +9,7 @@ struct machine {
 	char name[MACHINE_NAME_MAX + 1];
 	int64_t newest_ms; /* time of its newest reading, -1: none yet */
 	struct alarm alarm;
+	bool alarm_unsent;  /* the broker has not been told of its state */
 	bool alarm_unsaved; /* it changed while the store could not be written */
 };
 

@@ -28,6 +28,7 @@ struct pipeline {
 	struct machines *machines;
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
+	bool alarms_unsent;   /* of some machine */
 	bool alarms_unsaved;  /* of some machine */
 	struct judgement *judged; /* [room] of the current batch */
 	size_t room;
@@ -119,9 +120,32 @@ static enum reject find_machine(struct pipeline *p, struct judgement *j, struct 
 	return REJECT_NONE;
 }
 
+/* Readings from the future say nothing about which ones are late: one of the year 2100 would make
+ * all that follow late, and silence the machine's alarms. */
+enum { AHEAD_MAX_MS = 300000 };
+
+static bool is_ahead(int64_t at_ms, int64_t received_ms)
+{
+	return at_ms > received_ms + AHEAD_MAX_MS;
+}
+
 static bool is_late(const struct pipeline *p, const struct judgement *j)
 {
-	return j->verdict.reading.at_ms < j->machine->newest_ms - p->options.reading.late_s * 1000;
+	const struct reading *reading = &j->verdict.reading;
+	int64_t newest_ms = j->machine->newest_ms;
+
+	return !is_ahead(newest_ms, reading->received_ms) &&
+		reading->at_ms < newest_ms - p->options.reading.late_s * 1000;
+}
+
+static void note_newest(struct machine *machine, const struct reading *reading)
+{
+	if (is_ahead(reading->at_ms, reading->received_ms))
+		return;
+	/* One from the future may have been stored before a restart. */
+	if (reading->at_ms > machine->newest_ms ||
+		is_ahead(machine->newest_ms, reading->received_ms))
+		machine->newest_ms = reading->at_ms;
 }
 
 static enum status note_rejected(struct pipeline *p, const struct message *message,
@@ -158,8 +182,7 @@ static enum status judge(struct pipeline *p, const struct model *model,
 		st = store_add(p->options.store, &j->verdict, &p->schema, &j->duplicate, why);
 	if (st != STATUS_OK || j->duplicate)
 		return st;
-	if (j->verdict.reading.at_ms > j->machine->newest_ms)
-		j->machine->newest_ms = j->verdict.reading.at_ms;
+	note_newest(j->machine, &j->verdict.reading);
 	decide(p, model, j);
 	return STATUS_OK;
 }
@@ -278,14 +301,13 @@ static void publish_verdict(struct pipeline *p, const struct judgement *j)
 		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, 1);
 }
 
-static void publish_alarm(struct pipeline *p, const char *machine, const struct alarm *alarm)
+static bool publish_alarm(struct pipeline *p, const char *machine, const struct alarm *alarm)
 {
 	char topic[TOPIC_SIZE], text[ALARM_TEXT_MAX];
 	size_t len = alarm_encode(alarm, machine, text, sizeof(text));
 
 	snprintf(topic, sizeof(topic), "alerts/%s/alarm", machine);
-	/* Refused while the broker is away: every current alarm is sent again on reconnect. */
-	(void)p->options.publish(p->options.context, topic, text, len, 1, true);
+	return p->options.publish(p->options.context, topic, text, len, 1, true);
 }
 
 static void count_alarm(struct metrics *metrics, const struct judgement *j)
@@ -318,7 +340,8 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 		publish_verdict(p, j);
 		if (j->alarm_changed) {
 			count_alarm(metrics, j);
-			publish_alarm(p, j->machine->name, &j->alarm);
+			if (!publish_alarm(p, j->machine->name, &j->alarm))
+				j->machine->alarm_unsent = p->alarms_unsent = true;
 		}
 		metrics_observe(metrics, HISTOGRAM_LATENCY,
 			(double)(time_monotonic_ns() - messages[i].received_ns) * 1e-9);
@@ -415,8 +438,20 @@ void pipeline_republish(struct pipeline *p)
 {
 	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m)) {
 		if (m->alarm.id[0])
-			publish_alarm(p, m->name, &m->alarm);
+			m->alarm_unsent = p->alarms_unsent = true;
 	}
+}
+
+void pipeline_publish_unsent(struct pipeline *p)
+{
+	if (!p->alarms_unsent)
+		return;
+	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m)) {
+		if (m->alarm_unsent && !publish_alarm(p, m->name, &m->alarm))
+			return;
+		m->alarm_unsent = false;
+	}
+	p->alarms_unsent = false;
 }
 
 /* ---- making one ---- */

@@ -47,7 +47,11 @@ enum status pipeline_run(struct pipeline *pipeline, const struct model *model,
 	const struct message *messages, size_t n, enum pipeline_mode mode,
 	struct why *why) MUST_USE;
 
-/* Publishes every current alarm again, after a reconnect. */
+/* Every alarm is to be published again, because the broker may have lost them. */
 void pipeline_republish(struct pipeline *pipeline);
+
+/* Publishes what could not be published before: the present state of those alarms. Stops at the
+ * first that is refused again; call it now and then. */
+void pipeline_publish_unsent(struct pipeline *pipeline);
 
 #endif

@@ -51,6 +51,8 @@ static void note_connection(struct worker *w)
 		w->connects = connects;
 		pipeline_republish(w->options.pipeline); /* the broker may have lost them */
 	}
+	if (connected)
+		pipeline_publish_unsent(w->options.pipeline);
 }
 
 static void acknowledge(struct worker *w, const struct message *messages, size_t n)

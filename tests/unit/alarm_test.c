@@ -41,6 +41,25 @@ static void test_raise(void)
 	CU_ASSERT_STRING_EQUAL(alarm.first_sensor, "sound");
 }
 
+/* The readings that led to an alarm count for it, not the last of them alone. */
+static void test_run_peak(void)
+{
+	struct alarm alarm = { 0 };
+	static const double score[] = { 0.40, 0.2, 0.2 };
+
+	for (int i = 0; i < 3; i++) {
+		struct alarm_input input = { .at_ms = i,
+			.anomalous = true,
+			.score = score[i],
+			.threshold = 0.1,
+			.sensor = "sound" };
+		alarm_next(&alarm, &policy, "press-1", &input);
+	}
+	CU_ASSERT_EQUAL(alarm.state, ALARM_UNACKNOWLEDGED);
+	CU_ASSERT_EQUAL(alarm.peak_score, 0.40);
+	CU_ASSERT_EQUAL(alarm.priority, ALARM_HIGH);
+}
+
 static void test_lone(void)
 {
 	struct alarm alarm = { 0 };
@@ -273,6 +292,7 @@ static void test_bad_json(void)
 
 static CU_TestInfo cases[] = {
 	{ "three anomalous of five raise", test_raise },
+	{ "its peak and priority come from all readings that led to it", test_run_peak },
 	{ "lone anomalies raise nothing", test_lone },
 	{ "four normal ones in a row clear, three do not", test_clear },
 	{ "a raised alarm counts on without another change", test_once },

@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 #include <math.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -545,8 +546,45 @@ static void test_republish(void)
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_UNPUBLISHED), 4);
 	rig->away = false;
 	pipeline_republish(rig->pipeline);
+	pipeline_publish_unsent(rig->pipeline);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
 	CU_ASSERT_EQUAL(rig->published, 1); /* press-9 never had one */
+	end(rig);
+}
+
+/* An alarm that could not be published is not forgotten. */
+static void test_unsent(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "aaa");
+	rig->away = true;
+	run(rig);
+	pipeline_publish_unsent(rig->pipeline);
+	CU_ASSERT_EQUAL(rig->published, 0);
+	rig->away = false;
+	pipeline_publish_unsent(rig->pipeline);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	pipeline_publish_unsent(rig->pipeline);
+	CU_ASSERT_EQUAL(rig->published, 1);
+	end(rig);
+}
+
+/* One reading of the year 2100 must not make all that follow late. */
+static void test_future(void)
+{
+	struct rig *rig = new_rig();
+
+	message(rig, "factory/press-1/reading",
+		"{\"timestamp\":\"2100-01-01T00:00:00Z\"," NORMAL "}");
+	readings(rig, 0, "aaa");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_LATE), 0);
+	restart(rig); /* it is the newest row of the store */
+	readings(rig, 10, "nnnnn");
+	run(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_LATE), 0);
 	end(rig);
 }
 
@@ -571,6 +609,7 @@ static void test_restored(void)
 	CU_ASSERT_EQUAL(l.rejected[REJECT_EMPTY], 1);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
 	pipeline_republish(rig->pipeline);
+	pipeline_publish_unsent(rig->pipeline);
 	CU_ASSERT_EQUAL_FATAL(rig->published, 1);
 	CU_ASSERT_STRING_EQUAL(rig->publish[0].text, text);
 	readings(rig, 10, "nnnnn");
@@ -692,6 +731,7 @@ static void test_limit_below_alarms(void)
 	start(rig);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 2);
 	pipeline_republish(rig->pipeline);
+	pipeline_publish_unsent(rig->pipeline);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "uu");
 	end(rig);
 }
@@ -728,13 +768,13 @@ static void test_feeds(void)
 
 /* ---- a store that fails ---- */
 
-/* Another writer that does not let go: every attempt fails. */
-static struct store *block(struct rig *rig)
+/* Somebody else's transaction that does not end: every attempt fails. */
+static sqlite3 *block(struct rig *rig)
 {
-	struct store *other = NULL;
+	sqlite3 *other = NULL;
 
-	CU_ASSERT_EQUAL_FATAL(store_open(rig->path, STORE_WRITE, &other, &why), STATUS_OK);
-	CU_ASSERT_EQUAL_FATAL(store_begin(other, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(sqlite3_open(rig->path, &other), SQLITE_OK);
+	CU_ASSERT_EQUAL_FATAL(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	return other;
 }
 
@@ -746,7 +786,7 @@ static void test_tried_again(void)
 	run(rig);
 	readings(rig, 0, "aaannnnnaaa");
 	message(rig, "factory/press-1/reading", "{");
-	struct store *other = block(rig);
+	sqlite3 *other = block(rig);
 	CU_ASSERT_EQUAL(run_with(rig, model), STATUS_IO);
 	ASSERT_HOLDS(why.text, rig->path);
 	struct ledger l = ledger_of(rig);
@@ -755,7 +795,7 @@ static void test_tried_again(void)
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_STORE_ERRORS), 1);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
 	CU_ASSERT_EQUAL(rig->published, 1);
-	store_close(other);
+	sqlite3_close(other);
 	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_STORE), STATUS_OK);
 	l = ledger_of(rig);
 	CU_ASSERT_EQUAL(l.stored, 12);
@@ -808,7 +848,7 @@ static void test_shed(void)
 	run(rig);
 	readings(rig, 0, "aaa");
 	message(rig, "factory/press-1/reading", "{");
-	struct store *other = block(rig);
+	sqlite3 *other = block(rig);
 	CU_ASSERT_NOT_EQUAL(run_with(rig, model), STATUS_OK);
 	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_SHED), STATUS_OK);
 	struct ledger l = ledger_of(rig);
@@ -817,7 +857,7 @@ static void test_shed(void)
 	CU_ASSERT_EQUAL(l.rejected[REJECT_JSON], 1);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u"); /* more important than its record */
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
-	store_close(other);
+	sqlite3_close(other);
 
 	/* It is back: what was counted meanwhile, and the alarm, are written with the next batch.
 	 */
@@ -831,6 +871,7 @@ static void test_shed(void)
 	CU_ASSERT_EQUAL(l.rejected[REJECT_JSON], 1);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
 	pipeline_republish(rig->pipeline);
+	pipeline_publish_unsent(rig->pipeline);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
 	end(rig);
 }
@@ -908,6 +949,8 @@ static CU_TestInfo cases[] = {
 	{ "machines raise no alarm together", test_alarm_of_one_machine },
 	{ "late readings raise no alarm", test_late },
 	{ "alarms are told again after a reconnect", test_republish },
+	{ "an alarm that could not be told is told later", test_unsent },
+	{ "a reading from the future makes no other late", test_future },
 	{ "counters and alarms outlive a restart", test_restored },
 	{ "without a model readings are stored as they come", test_no_model },
 	{ "without a model a repeated reading is known after a restart", test_no_model_restart },
