@@ -67,9 +67,10 @@ enum status file_make_folders(const char *path, struct why *why)
 
 	if (strlen(path) >= sizeof(folder))
 		return fail(why, STATUS_CANT_CREATE, "%.60s...: the path is too long", path);
+	if (*path == '/')
+		return STATUS_OK;
 	strcpy(folder, path);
-	for (char *slash = strchr(folder + (*folder == '/'), '/'); slash;
-		slash = strchr(slash + 1, '/')) {
+	for (char *slash = strchr(folder, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(folder, 0777) != 0 && errno != EEXIST)
 			return fail(why, STATUS_CANT_CREATE, "%s: %s", folder, strerror(errno));

@@ -1,8 +1,11 @@
 #include "common/fileio.h"
 #include "common/store_internal.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are stored little-endian");
 
@@ -234,6 +237,41 @@ static enum status set_up(struct store *store, struct why *why)
 	return STATUS_OK;
 }
 
+/* One writer a file: two agents would overwrite each other's counters. The kernel lets go of the
+ * lock when the process ends, however it ends. */
+static enum status lock_writer(struct store *store, struct why *why)
+{
+	char path[4096];
+	int n = snprintf(path, sizeof(path), "%s-lock", store->path);
+
+	if (strcmp(store->path, ":memory:") == 0)
+		return STATUS_OK;
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return fail(why, STATUS_CANT_CREATE, "%.60s...: the path is too long", store->path);
+	store->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (store->lock < 0)
+		return fail(why, STATUS_CANT_CREATE, "%s: %s", path, strerror(errno));
+	if (flock(store->lock, LOCK_EX | LOCK_NB) != 0)
+		return fail(why, STATUS_CANT_CREATE, "%s: another agent writes it already",
+			store->path);
+	return STATUS_OK;
+}
+
+static enum status open_file(struct store *store, struct why *why)
+{
+	bool writer = store->mode == STORE_WRITE;
+	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+		(writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+
+	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) == SQLITE_OK)
+		return STATUS_OK;
+	if (!writer && errno == ENOENT)
+		return fail(why, STATUS_NOT_FOUND, "%s: no history yet", store->path);
+	if (writer && access(store->path, F_OK) != 0)
+		return fail(why, STATUS_CANT_CREATE, "%s: %s", store->path, strerror(errno));
+	return store_fail(store, "opening", why);
+}
+
 enum status store_open(const char *path, enum store_mode mode, struct store **out, struct why *why)
 {
 	enum status st;
@@ -247,16 +285,12 @@ enum status store_open(const char *path, enum store_mode mode, struct store **ou
 		return fail(why, STATUS_NO_MEMORY, "%s: no memory", path);
 	}
 	store->mode = mode;
-	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-		(mode == STORE_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-				     : SQLITE_OPEN_READONLY);
-	if (sqlite3_open_v2(path, &store->db, flags, NULL) != SQLITE_OK) {
-		bool missing = mode == STORE_READ && errno == ENOENT;
-		st = missing ? fail(why, STATUS_NOT_FOUND, "%s: no history yet", path)
-			     : store_fail(store, "opening", why);
-	} else {
+	store->lock = -1;
+	st = mode == STORE_WRITE ? lock_writer(store, why) : STATUS_OK;
+	if (st == STATUS_OK)
+		st = open_file(store, why);
+	if (st == STATUS_OK)
 		st = set_up(store, why);
-	}
 	if (st != STATUS_OK) {
 		store_close(store);
 		return st;
@@ -274,6 +308,8 @@ void store_close(struct store *store)
 	for (int i = 0; i < SQL_COUNT; i++)
 		sqlite3_finalize(store->statement[i]);
 	sqlite3_close(store->db); /* the last connection moves the WAL into the file */
+	if (store->lock >= 0)
+		close(store->lock);
 	free(store->path);
 	free(store);
 }

@@ -83,6 +83,7 @@ struct feature_set {
 
 struct store {
 	sqlite3 *db;
+	int lock; /* descriptor of the writer's lock file, -1: none */
 	enum store_mode mode;
 	char *path;
 	sqlite3_stmt *statement[SQL_COUNT];

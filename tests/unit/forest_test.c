@@ -325,10 +325,16 @@ static void two_parents(struct sample *s)
 {
 	put(s, 1, 0, 1, 3, 2);
 }
+/* Inner nodes 1 and 2 with the children 4, 5 and 3, 4: only the second child is shared. */
 static void half_shared(struct sample *s)
 {
-	s->left[2] = 2; /* and its right one is node 3 */
-	s->left[0] = 3;
+	put(s, 0, 0, 10, 1, 4);
+	put(s, 1, 0, 5, 4, 2);
+	put(s, 2, 0, 15, 3, 2);
+	for (size_t i = 3; i < 6; i++)
+		put(s, i, -1, 0, 0, 1);
+	s->columns.trees = 1;
+	s->columns.nodes = 6;
 }
 static void orphan(struct sample *s)
 {
@@ -402,7 +408,7 @@ static void test_refusals(void)
 		{ child_beyond, "tree 1 node 5" },
 		{ child_far_beyond, "tree 1 node 5" },
 		{ two_parents, "tree 0 node 2: child 3 has two parents" },
-		{ half_shared, "tree 0 node" },
+		{ half_shared, "tree 0 node 2: child 3 has two parents" },
 		{ orphan, "tree 0 node 3: it has no parent" },
 		{ leaf_with_child, "tree 0 node 1: a leaf with child 3" },
 		{ feature_beyond, "tree 0 node 2: feature 2 of 2" },

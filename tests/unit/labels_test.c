@@ -17,7 +17,7 @@ static void expect_file(const char *path, const char *text)
 
 static void test_rows(void)
 {
-	const char *path = unit_path("deep/labels.csv");
+	const char *path = unit_path("labels.csv");
 	struct labels *labels;
 	struct why why;
 

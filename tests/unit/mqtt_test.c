@@ -898,18 +898,21 @@ static void test_threads(void)
 
 /* ---- TLS ---- */
 
-/* A key and its certificate for 127.0.0.1, signed by itself. */
-static bool make_certificate(const char *name, char key[256], char certificate[256])
+/* A key and its certificate for an address, signed by itself. */
+static bool make_certificate(
+	const char *name, const char *address_text, char key[256], char certificate[256])
 {
-	char file[64];
+	char file[64], subject[64];
+
+	snprintf(subject, sizeof(subject), "subjectAltName=IP:%s", address_text);
 
 	snprintf(file, sizeof(file), "%s.key", name);
 	snprintf(key, 256, "%s", unit_path(file));
 	snprintf(file, sizeof(file), "%s.pem", name);
 	snprintf(certificate, 256, "%s", unit_path(file));
 	char *words[] = { "/usr/bin/openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
-		"-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-		"-keyout", key, "-out", certificate, NULL };
+		"-days", "2", "-subj", "/CN=broker", "-addext", subject, "-keyout", key, "-out",
+		certificate, NULL };
 	return run_program(words);
 }
 
@@ -919,8 +922,8 @@ static void test_tls(void)
 
 	if (skip_without_broker())
 		return;
-	if (!make_certificate("broker", key, certificate) ||
-		!make_certificate("other", other_key, other)) {
+	if (!make_certificate("broker", "127.0.0.1", key, certificate) ||
+		!make_certificate("other", "127.0.0.2", other_key, other)) {
 		printf("skipped: no openssl ");
 		return;
 	}
@@ -944,6 +947,18 @@ static void test_tls(void)
 	CU_ASSERT_FALSE(mqtt_connected(c->mqtt));
 	stop(c);
 	o.ca_file = NULL; /* nor does the system */
+	c = connect_with(o);
+	WAIT_FOR(in_trouble(c));
+	CU_ASSERT_FALSE(mqtt_connected(c->mqtt));
+	stop(c);
+	kill_broker(&b);
+
+	/* One that we know, but of another address. */
+	snprintf(lines, sizeof(lines), "certfile %s\nkeyfile %s\n", other, other_key);
+	b = make_broker(lines, true);
+	start_broker(&b);
+	o.url = b.url;
+	o.ca_file = other;
 	c = connect_with(o);
 	WAIT_FOR(in_trouble(c));
 	CU_ASSERT_FALSE(mqtt_connected(c->mqtt));
