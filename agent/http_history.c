@@ -62,7 +62,7 @@ struct history {
 	size_t count;
 	int64_t last_id, next_id; /* of the last row here, and of the one after it, 0: none */
 	struct body items;
-	struct schema *columns; /* CSV: the features of the newest row */
+	struct schema *columns; /* CSV: the features of all rows */
 	char *scratch;          /* [VERDICT_TEXT_MAX] */
 };
 
@@ -102,7 +102,10 @@ static enum status parse_limit(const char *value, size_t *out, struct why *why)
 {
 	long long limit;
 
-	if (!number_parse_integer(value, 1, INT64_MAX, &limit))
+	size_t digits = strspn(value, "0123456789");
+	if (digits > 18 && value[digits] == '\0')
+		limit = STORE_LIMIT_MAX; /* more than fits is still a number */
+	else if (!number_parse_integer(value, 1, INT64_MAX, &limit))
 		return fail(why, STATUS_BAD_INPUT, "limit: \"%s\" is not a whole number above 0",
 			value);
 	*out = limit > STORE_LIMIT_MAX ? STORE_LIMIT_MAX : (size_t)limit;
@@ -189,10 +192,8 @@ static bool add_row(
 	struct history *history = context;
 
 	if (history->csv) {
-		if (history->count == 0) {
-			*history->columns = *schema;
+		if (history->count == 0)
 			csv_header(&history->items, history->columns);
-		}
 		csv_row(&history->items, verdict, schema, history->columns);
 	} else {
 		size_t len = verdict_encode(verdict, schema, history->scratch, VERDICT_TEXT_MAX);
@@ -203,6 +204,22 @@ static bool add_row(
 	history->count++;
 	history->last_id = id;
 	return !history->items.failed;
+}
+
+/* Rows of different models bear different features: the columns are those of all rows here. */
+static bool note_columns(
+	void *context, int64_t id, const struct verdict *verdict, const struct schema *schema)
+{
+	struct schema *columns = ((struct history *)context)->columns;
+
+	(void)id, (void)verdict;
+	for (size_t i = 0; i < schema->count; i++) {
+		const struct feature *f = &schema->feature[i];
+		if (schema_find(columns, f->name) < 0 &&
+			schema_add(columns, f->name, "", f->low, f->high, NULL) != STATUS_OK)
+			return false; /* FEATURES_MAX columns it is */
+	}
+	return true;
 }
 
 static bool note_next(
@@ -223,7 +240,10 @@ static enum status find_rows(struct store_pool *pool, struct history *history, s
 		return STATUS_OK; /* nothing was stored yet */
 	if (status != STATUS_OK)
 		return status;
-	status = store_find(store, &history->query, add_row, history, why);
+	if (history->csv)
+		status = store_find(store, &history->query, note_columns, history, why);
+	if (status == STATUS_OK)
+		status = store_find(store, &history->query, add_row, history, why);
 	if (status == STATUS_OK && history->count == history->query.limit) {
 		struct store_query next = history->query;
 		next.before_id = history->last_id;

@@ -172,9 +172,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'i':
 		o->input = arg;
 		break;
-	case KEY_QUANTILE: /* its range is for train_model to judge */
-		if (!number_parse(arg, strlen(arg), &o->quantile))
-			argp_error(state, "--quantile: \"%s\" is not a number", arg);
+	case KEY_QUANTILE:
+		if (!number_parse(arg, strlen(arg), &o->quantile) ||
+			!(o->quantile > 0 && o->quantile < 1))
+			argp_error(state, "--quantile: \"%s\" does not lie between 0 and 1", arg);
 		break;
 	case KEY_TREES:
 		o->trees = parse_count(state, "trees", arg, 1, FOREST_TREES_MAX);
