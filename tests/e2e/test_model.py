@@ -1,11 +1,13 @@
 """Another model takes over without a restart; a broken one does not."""
 
+import csv
+import io
 import json
 import os
 import shutil
 import signal
 
-from harness import NORMAL, SystemTest, main, model_file, model_id, reading, time_text, until
+from harness import NORMAL, SystemTest, baseline_file, main, model_file, model_id, program, reading, time_text, until
 
 TOPIC = "factory/press-1/reading"
 
@@ -109,6 +111,28 @@ class Model(SystemTest):
         self.agent.wait_health(200)
         self.assertEqual(self.agent.request("POST", "/predict", json.dumps(NORMAL))[0], 200)
         self.assertEqual(self.model_of_next_row(self.client("sensor")), model_id(model_file()))
+
+    def test_rows_of_two_models_keep_all_their_features_in_csv(self):
+        other = os.path.join(self.folder, "other.csv")
+        with open(baseline_file(), encoding="utf-8") as file:
+            text = file.read()
+        with open(other, "w", encoding="utf-8") as file:
+            file.write(text.replace("temperature,humidity,sound", "vibration,current,sound"))
+        self.agent.start()
+        sensor = self.client("sensor")
+        sensor.publish(TOPIC, reading(0, time_text(0), **NORMAL))
+        self.agent.wait_received(1)
+        run = program("trainer", "train", "--baseline", other, "--model", self.path)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(self.agent.request("POST", "/reload")[0], 200)
+        sensor.publish(TOPIC, reading(1, time_text(1), vibration=50, current=10, sound=70))
+        self.agent.wait_received(2)
+
+        _, _, text = self.agent.get("/history?anomalies=0", headers={"Accept": "text/csv"})
+
+        newest, oldest = csv.DictReader(io.StringIO(text))
+        self.assertEqual((newest["vibration"], newest["temperature"]), ("50", ""))
+        self.assertEqual((oldest["vibration"], oldest["temperature"]), ("", "60.5"))
 
     def test_two_hundred_reloads_under_load_mix_no_models(self):
         self.agent.start()

@@ -52,6 +52,14 @@ class Path(SystemTest):
             self.assertEqual(verdict["is_anomaly"], int(verdict["anomaly_score"] > verdict["threshold"]))
         self.assertEqual(seen[-1]["is_anomaly"], 1)
 
+    def test_a_limit_beyond_every_integer_is_answered_with_1000(self):
+        self.send()
+        self.agent.wait_received(1)
+
+        status, _, page = self.agent.get(f"/history?anomalies=0&limit={'9' * 30}")
+
+        self.assertEqual((status, page["limit"], page["count"]), (200, 1000, 1))
+
     def test_every_reading_of_a_burst_has_its_verdict_published(self):
         watcher = self.client("watcher", "alerts/+/verdict")
 
