@@ -807,7 +807,8 @@ static void test_tried_again(void)
 	end(rig);
 }
 
-/* The commit fails, behind all that was judged: taken back, too. */
+/* The commit fails, behind all that was judged. Two strange readings raise no alarm; if the
+ * attempt that failed still counted, the second one would make them four. */
 static void test_commit_fails(void)
 {
 	struct rig *rig = new_rig();
@@ -821,22 +822,23 @@ static void test_commit_fails(void)
 	CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &usual), 0);
 	tight = usual;
 	tight.rlim_cur = 200 * 1024;
-	CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &tight), 0);
 	uint64_t stored = 0;
 	for (int batch = 0; batch < 1000 && st == STATUS_OK; batch++) {
-		second = readings(rig, second, "nnnnnaaannnnn");
+		second = readings(rig, second, "nnnnn");
+		run(rig);
+		second = readings(rig, second, "aa");
+		CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &tight), 0);
 		st = run_with(rig, model);
-		stored += st == STATUS_OK ? 13 : 0;
-		rig->published = 0;
+		CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &usual), 0);
+		stored += st == STATUS_OK ? 7 : 5;
 	}
 	CU_ASSERT_NOT_EQUAL(st, STATUS_OK);
-	CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &usual), 0);
-	CU_ASSERT_TRUE(stored > 0);
+	CU_ASSERT_TRUE(stored > 7);
 	CU_ASSERT_EQUAL(ledger_of(rig).stored, stored);
 	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_STORE), STATUS_OK);
-	CU_ASSERT_EQUAL(ledger_of(rig).stored, stored + 13);
+	CU_ASSERT_EQUAL(ledger_of(rig).stored, stored + 2);
 	CU_ASSERT_EQUAL(ledger_of(rig).duplicate, 0);
-	CU_ASSERT_STRING_EQUAL(alarms(rig), "un"); /* once, though it was judged twice */
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
 	end(rig);
 }
 
