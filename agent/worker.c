@@ -145,6 +145,8 @@ static void *work(void *context)
 		note_connection(w);
 		if (n > 0)
 			run_batch(w, messages, n);
+		else
+			mqtt_acknowledge(w->options.mqtt, NULL, 0);
 		run_requests(w);
 	}
 	return NULL;

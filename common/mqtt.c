@@ -513,7 +513,7 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 
 void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, size_t n)
 {
-	if (n > 0 && mqtt->ack && atomic_load(&mqtt->connected))
+	if (mqtt->ack)
 		mqtt_ack_send(mqtt->ack, receipts, n);
 }
 

@@ -74,7 +74,9 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 	int qos, bool retain, uint64_t token) MUST_USE;
 
 /* Acknowledges received QoS-1 messages, in this order, once they are safe. What came on an
- * earlier connection is passed over: the broker delivers it again. Only with acknowledge_later. */
+ * earlier connection is passed over: the broker delivers it again. Call it now and then with n = 0
+ * too: what the socket has no room for waits for the next call. One thread; only with
+ * acknowledge_later, and not after mqtt_stop. */
 void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, size_t n);
 
 bool mqtt_connected(const struct mqtt *mqtt);

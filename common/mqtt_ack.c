@@ -17,6 +17,9 @@
  *    connection comes up or goes down; an acknowledgement of an older one is dropped (written to
  *    a socket that is just being connected it would break the protocol), and the broker delivers
  *    that message again (DUP set), to be recognised by its identity in the store.
+ *  - Paho refuses to write behind a write that is not finished (its socket was full, as happens
+ *    when many verdicts go out). What could not be sent waits here for the next call; lost, it
+ *    would shrink the broker's window for as long as the connection lives.
  *  - The broker stops sending at max_inflight_messages unacknowledged ones. That window is our
  *    back-pressure: nothing here blocks.
  *  - PUBACKs leave in the order in which the messages came (MQTT 3.1.1, 4.6).
@@ -37,7 +40,13 @@ extern pthread_mutex_t *mqttasync_mutex;
 int MQTTAsync_lock_mutex(pthread_mutex_t *mutex);
 int MQTTAsync_unlock_mutex(pthread_mutex_t *mutex);
 
-enum { PAHO_OK = 0 /* TCPSOCKET_COMPLETE */ };
+/* 1 if nothing that was written before still waits for room in the socket. */
+int Socket_noPendingWrites(int socket);
+
+enum {
+	PAHO_OK = 0,            /* TCPSOCKET_COMPLETE */
+	PAHO_INTERRUPTED = -22, /* TCPSOCKET_INTERRUPTED: taken, Paho writes the rest later */
+};
 
 struct mqtt_ack {
 	char *client_id;
@@ -47,6 +56,9 @@ struct mqtt_ack {
 	void *net;
 	int version;
 	uint32_t net_generation;
+	/* The sender's: what the socket had no room for. */
+	struct mqtt_receipt *receipt; /* [room] */
+	size_t waiting, room;
 	struct mqtt_ack *next;
 };
 
@@ -106,6 +118,7 @@ void mqtt_ack_destroy(struct mqtt_ack *ack)
 		}
 	}
 	pthread_mutex_unlock(&registry_lock);
+	free(ack->receipt);
 	free(ack->client_id);
 	free(ack);
 }
@@ -120,17 +133,53 @@ uint32_t mqtt_ack_generation(const struct mqtt_ack *ack)
 	return atomic_load(&ack->generation);
 }
 
+/* Remembers receipts behind those that wait already; without memory they are forgotten, and their
+ * messages come again with the next connection. */
+static void keep(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
+{
+	if (ack->waiting + n > ack->room) {
+		size_t room = ack->room ? ack->room : 1024;
+		while (room < ack->waiting + n)
+			room *= 2;
+		struct mqtt_receipt *larger = realloc(ack->receipt, room * sizeof(*larger));
+		if (!larger)
+			return;
+		ack->receipt = larger;
+		ack->room = room;
+	}
+	if (n > 0)
+		memcpy(ack->receipt + ack->waiting, receipts, n * sizeof(*receipts));
+	ack->waiting += n;
+}
+
+/* Under Paho's lock: sends in order until the socket is full; how many are done with. */
+static size_t send_waiting(struct mqtt_ack *ack)
+{
+	uint32_t now = atomic_load(&ack->generation);
+	size_t done = 0;
+
+	for (; done < ack->waiting; done++) {
+		const struct mqtt_receipt *receipt = &ack->receipt[done];
+		if (!ack->net || ack->net_generation != now || receipt->generation != now)
+			continue; /* of a connection that is gone */
+		if (!Socket_noPendingWrites(*(const int *)ack->net))
+			break;
+		int rc = __real_MQTTPacket_send_puback(
+			ack->version, receipt->packet_id, ack->net, ack->client_id);
+		if (rc < 0 && rc != PAHO_INTERRUPTED)
+			break; /* the connection is breaking; its end will void the rest */
+	}
+	return done;
+}
+
 void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
 {
+	keep(ack, receipts, n);
+	if (ack->waiting == 0)
+		return;
 	MQTTAsync_lock_mutex(mqttasync_mutex);
-	uint32_t now = atomic_load(&ack->generation);
-	for (size_t i = 0; i < n; i++) {
-		if (!ack->net || ack->net_generation != now || receipts[i].generation != now)
-			continue;
-		if (__real_MQTTPacket_send_puback(
-			    ack->version, receipts[i].packet_id, ack->net, ack->client_id) < 0)
-			break; /* the connection is breaking: the broker will deliver the rest again
-				*/
-	}
+	size_t done = send_waiting(ack);
 	MQTTAsync_unlock_mutex(mqttasync_mutex);
+	ack->waiting -= done;
+	memmove(ack->receipt, ack->receipt + done, ack->waiting * sizeof(*ack->receipt));
 }

@@ -19,8 +19,9 @@ void mqtt_ack_void(struct mqtt_ack *ack);
 /* The connection a message arrives on now, to be handed back with its packet id. */
 uint32_t mqtt_ack_generation(const struct mqtt_ack *ack);
 
-/* Acknowledges `n` messages in this order; those of an older connection are passed over. Any
- * thread but Paho's; waits for Paho's lock, never for the network. */
+/* Acknowledges `n` messages in this order, behind those that the socket had no room for before;
+ * those of an older connection are passed over. n = 0 tries again what waits. One thread, not
+ * Paho's; waits for Paho's lock, never for the network. */
 void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n);
 
 #endif

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import socket
 import time
 
@@ -211,6 +212,34 @@ class BrokerComesAndGoes(SystemTest):
         self.agent.wait_health(503)
 
         self.assertEqual(self.agent.stop(5), 0)
+
+    def test_a_broker_that_hangs_for_a_while_gets_every_acknowledgement(self):
+        """Its socket is full of our verdicts then. What is not acknowledged would come again."""
+        self.broker.start()
+        self.agent.start()
+        sensor = self.client("sensor")
+        now, certain = time.time(), 0
+        for i in range(60000):
+            if i % 20000 == 10000:
+                self.broker.process.send(signal.SIGSTOP)
+                threading.Timer(1, self.broker.process.send, [signal.SIGCONT]).start()
+            qos = int(i % 50 == 0)
+            certain += qos
+            sensor.publish(TOPIC, reading(i, now + i / 1000, **NORMAL), qos)
+        sensor.wait_acknowledged(60)
+        until(
+            "every QoS-1 reading is stored",
+            lambda: self.agent.ledger().pending == 0
+            and sum(row["seq"] % 50 == 0 for row in self.agent.history()) == certain,
+        )
+
+        self.agent.kill()
+        self.agent.start()
+
+        before = self.agent.ledger()
+        sensor.publish(TOPIC, reading(60000, now + 60, **NORMAL))
+        self.agent.wait_received(before.received + 1)
+        self.assertEqual(self.agent.ledger().duplicate, before.duplicate)
 
     def test_a_broker_restart_costs_nothing(self):
         self.broker.start()
