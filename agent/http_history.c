@@ -77,11 +77,9 @@ static enum status parse_time(const char *name, const char *value, int64_t *out_
 			return STATUS_OK;
 		return fail(why, STATUS_BAD_INPUT, "%s: %s", name, inner.text);
 	}
-	number = floor(number < 1e11 ? number * 1000 : number);
-	if (!(number >= 0 && number <= (double)TIME_MAX_MS))
+	if (!time_from_number(number, out_ms, NULL))
 		return fail(why, STATUS_BAD_INPUT, "%s: \"%s\" is outside 1970 .. 2109-05-15", name,
 			value);
-	*out_ms = (int64_t)number;
 	return STATUS_OK;
 }
 

@@ -29,21 +29,6 @@ static enum reject refuse(struct why *why, enum reject reject, const char *name,
 	return reject;
 }
 
-/* Below 1e11 seconds (until the year 5138), else milliseconds. */
-static enum reject numeric_time(double number, struct reading *out, struct why *why)
-{
-	double ms = fabs(number) < 1e11 ? number * 1000 : number;
-
-	if (!(ms >= 0 && ms <= (double)TIME_MAX_MS))
-		return refuse(why, REJECT_RANGE, "timestamp", "is outside 1970 .. 2109-05-15");
-	/* Rounded to the microsecond, which a double can tell up to 2109: 1.005 * 1000 is a
-	 * little less than 1005. */
-	int64_t us = (int64_t)round(ms * 1000);
-	out->at_ms = us / 1000;
-	out->at_ns = (int32_t)(us % 1000) * 1000;
-	return REJECT_NONE;
-}
-
 static enum reject decode_time(const cJSON *item, struct reading *out, struct why *why)
 {
 	out->at_sent = item && !cJSON_IsNull(item);
@@ -53,7 +38,9 @@ static enum reject decode_time(const cJSON *item, struct reading *out, struct wh
 		return REJECT_NONE;
 	}
 	if (cJSON_IsNumber(item))
-		return numeric_time(item->valuedouble, out, why);
+		return time_from_number(item->valuedouble, &out->at_ms, &out->at_ns)
+			? REJECT_NONE
+			: refuse(why, REJECT_RANGE, "timestamp", "is outside 1970 .. 2109-05-15");
 	if (!cJSON_IsString(item))
 		return refuse(why, REJECT_TYPE, "timestamp", "is neither text nor a number");
 	struct why reason;

@@ -1,5 +1,5 @@
 #include "common/timeutil.h"
-#include <stdbool.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -130,6 +130,21 @@ enum status time_parse(
 	if (out_ns)
 		*out_ns = (int32_t)(p.nanosecond % 1000000);
 	return STATUS_OK;
+}
+
+bool time_from_number(double number, int64_t *out_ms, int32_t *out_ns)
+{
+	double ms = fabs(number) < 1e11 ? number * 1000 : number;
+
+	if (!(ms >= 0 && ms <= (double)TIME_MAX_MS))
+		return false;
+	/* Rounded to the microsecond, which a double can tell up to 2109: 1.005 * 1000 is a
+	 * little less than 1005. */
+	int64_t us = (int64_t)round(ms * 1000);
+	*out_ms = us / 1000;
+	if (out_ns)
+		*out_ns = (int32_t)(us % 1000) * 1000;
+	return true;
 }
 
 size_t time_format(int64_t at_ms, char out[TIME_TEXT_SIZE])

@@ -4,6 +4,7 @@
 #define ISOLDE_COMMON_TIMEUTIL_H
 
 #include "common/status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,10 @@ int64_t time_monotonic_ns(void);
  * cut. STATUS_BAD_INPUT for anything else or outside 0 .. TIME_MAX_MS. */
 enum status time_parse(
 	const char *text, size_t len, int64_t *out_ms, int32_t *out_ns, struct why *why) MUST_USE;
+
+/* A time as a number: below 1e11 seconds (until the year 5138), else milliseconds. False if it is
+ * NaN or outside 0 .. TIME_MAX_MS. Good to a microsecond; *out_ns (may be NULL) as above. */
+bool time_from_number(double number, int64_t *out_ms, int32_t *out_ns);
 
 /* Writes "2026-11-23T12:00:00.250Z" and its NUL; returns the length, 24. Takes 0 .. TIME_MAX_MS. */
 size_t time_format(int64_t at_ms, char out[TIME_TEXT_SIZE]);

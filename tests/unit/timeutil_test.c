@@ -228,7 +228,27 @@ static void test_clocks(void)
 	CU_ASSERT_TRUE(now_ms / 1000 >= now - 2 && now_ms / 1000 <= now + 2);
 }
 
+static void test_numbers(void)
+{
+	int64_t ms = -1;
+	int32_t ns = -1;
+
+	CU_ASSERT_TRUE(time_from_number(1.005, &ms, &ns));
+	CU_ASSERT_EQUAL(ms, 1005);
+	CU_ASSERT_EQUAL(ns, 0);
+	CU_ASSERT_TRUE(time_from_number(1795435200250.5, &ms, &ns));
+	CU_ASSERT_EQUAL(ms, 1795435200250);
+	CU_ASSERT_EQUAL(ns, 500000);
+	CU_ASSERT_TRUE(time_from_number(0, &ms, NULL));
+	CU_ASSERT_TRUE(time_from_number((double)TIME_MAX_MS, &ms, NULL));
+	CU_ASSERT_EQUAL(ms, TIME_MAX_MS);
+	CU_ASSERT_FALSE(time_from_number((double)TIME_MAX_MS + 1, &ms, NULL));
+	CU_ASSERT_FALSE(time_from_number(-1, &ms, NULL));
+	CU_ASSERT_FALSE(time_from_number(0.0 / 0.0, &ms, NULL));
+}
+
 static CU_TestInfo cases[] = {
+	{ "numbers are seconds below 1e11, else milliseconds", test_numbers },
 	{ "the forms of RFC 3339 are read, to the nanosecond", test_forms },
 	{ "offsets count, in both directions", test_offsets },
 	{ "leap years are those of the Gregorian calendar", test_calendar },
