@@ -301,7 +301,8 @@ static enum status try_bind(const struct server *server, struct why *why)
 	return status;
 }
 
-static enum status start_server(struct server *server, int64_t threads, struct why *why)
+static enum status start_server(struct server *server, int64_t threads, int request_timeout_ms,
+	int keep_alive_ms, struct why *why)
 {
 	static const struct mg_callbacks callbacks = {
 		.begin_request = on_request,
@@ -316,8 +317,8 @@ static enum status start_server(struct server *server, int64_t threads, struct w
 		"enable_auth_domain_check", "no", "decode_url", "no", NULL };
 
 	snprintf(thread_count, sizeof(thread_count), "%lld", (long long)threads);
-	snprintf(timeout, sizeof(timeout), "%d", HTTP_REQUEST_TIMEOUT_MS);
-	snprintf(keep_alive, sizeof(keep_alive), "%d", KEEP_ALIVE_MS);
+	snprintf(timeout, sizeof(timeout), "%d", request_timeout_ms);
+	snprintf(keep_alive, sizeof(keep_alive), "%d", keep_alive_ms);
 	snprintf(head_max, sizeof(head_max), "%d", HEAD_MAX);
 
 	enum status status = try_bind(server, why);
@@ -368,9 +369,11 @@ enum status http_start(const struct http_options *options, struct http **out, st
 		status = parse_listen(
 			"health.listen", options->health_config->listen, &http->health, why);
 	if (status == STATUS_OK)
-		status = start_server(&http->api, options->config->threads, why);
+		status = start_server(&http->api, options->config->threads, HTTP_REQUEST_TIMEOUT_MS,
+			KEEP_ALIVE_MS, why);
 	if (status == STATUS_OK)
-		status = start_server(&http->health, HTTP_HEALTH_THREADS, why);
+		status = start_server(&http->health, HTTP_HEALTH_THREADS, HTTP_HEALTH_TIMEOUT_MS,
+			HTTP_HEALTH_TIMEOUT_MS, why);
 	if (status != STATUS_OK) {
 		http_stop(http);
 		return status;

@@ -21,7 +21,10 @@ enum {
 	HTTP_REQUEST_TIMEOUT_MS = 3000, /* between two bytes of a request's head */
 	HTTP_PREDICT_MAX = 1000,        /* readings of one /predict */
 	HTTP_QUERY_MAX = 1024,          /* bytes of a query string */
-	HTTP_HEALTH_THREADS = 2,
+	/* Probes are on this machine: a slow one is an attacker's, and holds a thread for this
+	   long. */
+	HTTP_HEALTH_TIMEOUT_MS = 250,
+	HTTP_HEALTH_THREADS = 4,
 };
 
 struct http;

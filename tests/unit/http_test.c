@@ -1043,6 +1043,25 @@ static void test_slow_clients(void)
 	stop();
 }
 
+/* Nor do those of the health port itself, for long. */
+static void test_slow_probes(void)
+{
+	enum { SLOW = 60 };
+	int fd[SLOW];
+
+	start();
+	for (int i = 0; i < SLOW; i++) {
+		fd[i] = dial(rig.health_port);
+		send_text(fd[i], "GET /hea");
+	}
+	int64_t begin = time_monotonic_ns();
+	CU_ASSERT_EQUAL(ask_at(rig.health_port, "GET /health/live" H1 "\r\n"), 200);
+	CU_ASSERT_TRUE(time_monotonic_ns() - begin < INT64_C(10000000000));
+	for (int i = 0; i < SLOW; i++)
+		close(fd[i]);
+	stop();
+}
+
 static void test_addresses(void)
 {
 	static const char *const malformed[] = { "", "8000", ":8000", "127.0.0.1",
@@ -1178,6 +1197,7 @@ static CU_TestInfo cases[] = {
 	{ "the health port serves three routes", test_health_port },
 	{ "/health tells every check", test_health },
 	{ "slow clients do not starve the health port", test_slow_clients },
+	{ "nor do its own, for long", test_slow_probes },
 	{ "addresses are checked and taken ones named", test_addresses },
 	{ "many clients at once are all served", test_many },
 	CU_TEST_INFO_NULL,
