@@ -1,59 +1,16 @@
 #include "agent/http_routes.h"
 #include "common/number.h"
 #include "common/timeutil.h"
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 enum { HISTORY_LIMIT = 100 };
 
 const char *const history_parameters[] = { "limit", "machine", "from", "to", "anomalies", "cursor",
 	NULL };
-
-void store_pool_init(struct store_pool *pool, const char *path)
-{
-	pool->path = path;
-	pthread_mutex_init(&pool->lock, NULL);
-}
-
-void store_pool_finish(struct store_pool *pool)
-{
-	while (pool->count > 0)
-		store_close(pool->idle[--pool->count]);
-	pthread_mutex_destroy(&pool->lock);
-}
-
-enum status store_pool_take(struct store_pool *pool, struct store **out, struct why *why)
-{
-	struct store *store = NULL;
-
-	pthread_mutex_lock(&pool->lock);
-	if (pool->count > 0)
-		store = pool->idle[--pool->count];
-	pthread_mutex_unlock(&pool->lock);
-	if (store) {
-		*out = store;
-		return STATUS_OK;
-	}
-	if (access(pool->path, F_OK) != 0 && errno == ENOENT)
-		return fail(why, STATUS_NOT_FOUND, "%s: not there yet", pool->path);
-	return store_open(pool->path, STORE_READ, out, why);
-}
-
-void store_pool_give(struct store_pool *pool, struct store *store, bool sound)
-{
-	pthread_mutex_lock(&pool->lock);
-	bool kept = sound && pool->count < HTTP_STORES_MAX;
-	if (kept)
-		pool->idle[pool->count++] = store;
-	pthread_mutex_unlock(&pool->lock);
-	if (!kept)
-		store_close(store);
-}
 
 /* One answer in the making. */
 struct history {
@@ -229,15 +186,11 @@ static bool note_next(
 }
 
 /* Fills in the items, and whether there are more. */
-static enum status find_rows(struct store_pool *pool, struct history *history, struct why *why)
+static enum status find_rows(struct store *store, void *context, struct why *why)
 {
-	struct store *store;
-	enum status status = store_pool_take(pool, &store, why);
+	struct history *history = context;
+	enum status status = STATUS_OK;
 
-	if (status == STATUS_NOT_FOUND)
-		return STATUS_OK; /* nothing was stored yet */
-	if (status != STATUS_OK)
-		return status;
 	if (history->csv)
 		status = store_find(store, &history->query, note_columns, history, why);
 	if (status == STATUS_OK)
@@ -248,7 +201,6 @@ static enum status find_rows(struct store_pool *pool, struct history *history, s
 		next.limit = 1;
 		status = store_find(store, &next, note_next, history, why);
 	}
-	store_pool_give(pool, store, status == STATUS_OK);
 	return status;
 }
 
@@ -290,7 +242,7 @@ static void reply_history(
 {
 	struct why why;
 
-	if (find_rows(&state->stores, history, &why) != STATUS_OK) {
+	if (store_pool_use(&state->stores, find_rows, history, &why) != STATUS_OK) {
 		reply_problem(exchange, 503, "%s", why.text);
 		return;
 	}

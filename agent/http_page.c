@@ -46,18 +46,9 @@ static bool add_machine(
 	return !page->failed;
 }
 
-static enum status add_machines(struct store_pool *pool, struct body *page, struct why *why)
+static enum status add_machines(struct store *store, void *page, struct why *why)
 {
-	struct store *store;
-	enum status status = store_pool_take(pool, &store, why);
-
-	if (status == STATUS_NOT_FOUND)
-		return STATUS_OK; /* nothing was stored yet */
-	if (status != STATUS_OK)
-		return status;
-	status = store_machines(store, add_machine, page, why);
-	store_pool_give(pool, store, status == STATUS_OK);
-	return status;
+	return store_machines(store, add_machine, page, why);
 }
 
 void route_page(struct http_state *state, struct exchange *exchange,
@@ -74,7 +65,7 @@ void route_page(struct http_state *state, struct exchange *exchange,
 		"<table border=\"1\" cellpadding=\"4\">\n<tr><th>machine</th><th>last reading</th>"
 		"<th>values</th><th>score</th><th>threshold</th><th>state</th></tr>\n",
 		PAGE_REFRESH_S);
-	if (add_machines(&state->stores, &page, &why) != STATUS_OK) {
+	if (store_pool_use(&state->stores, add_machines, &page, &why) != STATUS_OK) {
 		body_free(&page);
 		reply_problem(exchange, 503, "%s", why.text);
 		return;

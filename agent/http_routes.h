@@ -20,10 +20,10 @@ struct store_pool {
 };
 void store_pool_init(struct store_pool *pool, const char *path);
 void store_pool_finish(struct store_pool *pool);
-/* STATUS_NOT_FOUND while there is no store yet. */
-enum status store_pool_take(struct store_pool *pool, struct store **out, struct why *why) MUST_USE;
-/* `sound`: it may serve others; otherwise it is closed. */
-void store_pool_give(struct store_pool *pool, struct store *store, bool sound);
+typedef enum status store_user(struct store *store, void *context, struct why *why);
+/* Lends a connection to `use`; where there is no store yet it is not called, and all is well. */
+enum status store_pool_use(
+	struct store_pool *pool, store_user *use, void *context, struct why *why) MUST_USE;
 
 struct http_state {
 	struct http_options options;
