@@ -16,12 +16,26 @@ enum { RETRY_MS = 250 };
 struct worker {
 	struct worker_options options;
 	pthread_t thread;
-	struct mqtt_receipt *receipts; /* [options.batch + QUEUE_LOST_MAX] to acknowledge */
+	struct mqtt_receipt *receipts; /* [options.batch + REQUESTS_MAX + QUEUE_LOST_MAX] */
 	uint64_t connects;             /* of the connection, when alarms were last published */
 	int64_t failing_ns;            /* monotonic: since when the store fails, 0: it does not */
 	int64_t retry_ns;              /* when it is tried again */
 	struct log_limit store_limit;
 };
+
+/* Messages of a queue that are done with. */
+static void acknowledge(
+	struct worker *w, struct queue *queue, const struct message *messages, size_t n)
+{
+	/* First those that were dropped while these were on their way: they are the older ones. */
+	size_t receipts = queue_take_lost(queue, w->receipts, QUEUE_LOST_MAX);
+
+	for (size_t i = 0; i < n; i++) {
+		if (messages[i].qos > 0)
+			w->receipts[receipts++] = messages[i].receipt;
+	}
+	mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
+}
 
 static void run_requests(struct worker *w)
 {
@@ -33,6 +47,8 @@ static void run_requests(struct worker *w)
 		if (!messages[i].retained)
 			w->options.on_request(w->options.context, &messages[i]);
 	}
+	if (n > 0)
+		acknowledge(w, w->options.requests, messages, n);
 }
 
 static void note_connection(struct worker *w)
@@ -53,19 +69,6 @@ static void note_connection(struct worker *w)
 	}
 	if (connected)
 		pipeline_publish_unsent(w->options.pipeline);
-}
-
-static void acknowledge(struct worker *w, const struct message *messages, size_t n)
-{
-	/* First those that were dropped while this batch was on its way: they are the older ones.
-	 */
-	size_t receipts = queue_take_lost(w->options.queue, w->receipts, QUEUE_LOST_MAX);
-
-	for (size_t i = 0; i < n; i++) {
-		if (messages[i].qos > 0)
-			w->receipts[receipts++] = messages[i].receipt;
-	}
-	mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
 }
 
 static void note_failure(struct worker *w, const struct why *why)
@@ -130,7 +133,7 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		note_connection(w);
 	}
 	if (outcome == OUTCOME_DONE)
-		acknowledge(w, messages, n);
+		acknowledge(w, w->options.queue, messages, n);
 	if (model)
 		model_slot_release(w->options.slot, model);
 }
@@ -157,7 +160,8 @@ enum status worker_start(const struct worker_options *options, struct worker **o
 	struct worker *w = calloc(1, sizeof(*w));
 
 	if (w)
-		w->receipts = calloc(options->batch + QUEUE_LOST_MAX, sizeof(*w->receipts));
+		w->receipts = calloc(
+			options->batch + REQUESTS_MAX + QUEUE_LOST_MAX, sizeof(*w->receipts));
 	if (!w || !w->receipts) {
 		free(w);
 		return fail(why, STATUS_NO_MEMORY, "no memory for the worker");

@@ -134,6 +134,27 @@ class Model(SystemTest):
         self.assertEqual((newest["vibration"], newest["temperature"]), ("50", ""))
         self.assertEqual((oldest["vibration"], oldest["temperature"]), ("", "60.5"))
 
+    def test_a_request_is_carried_out_once(self):
+        """Unacknowledged, the broker would deliver it again to every new connection."""
+        self.agent.start()
+        name = "isolde/isolde-agent/{}/{}".format
+        asker = self.client("asker", name("response", "+"))
+        asker.publish(name("request", "reload"), '{"transaction":7}')
+        asker.wait("the answer", lambda all: len(all) == 1)
+        asker.publish(name("request", "health"), '{"transaction":8}')
+        asker.wait("another, after the first was acknowledged", lambda all: len(all) == 2)
+
+        self.agent.kill()
+        self.agent.start()
+        asker.publish(name("request", "health"), '{"transaction":9}')
+        answers = asker.wait(
+            "the last answer", lambda all: any(json.loads(m.payload)["transaction"] == 9 for m in all)
+        )
+
+        told = [json.loads(answer.payload)["transaction"] for answer in answers]
+        self.assertEqual(told.count(7), 1, told)
+        self.assertEqual(self.reloads(), 0)
+
     def test_two_hundred_reloads_under_load_mix_no_models(self):
         self.agent.start()
         sensor = self.client("sensor")
