@@ -28,8 +28,10 @@ struct pipeline {
 	struct machines *machines;
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
-	bool alarms_unsent;   /* of some machine */
-	bool alarms_unsaved;  /* of some machine */
+	struct ledger persisted;  /* the counters as the store has them */
+	struct ledger persisting; /* and as the batch in hand will leave them */
+	bool alarms_unsent;       /* of some machine */
+	bool alarms_unsaved;      /* of some machine */
 	struct judgement *judged; /* [room] of the current batch */
 	size_t room;
 	struct log_limit rejected[REJECT_COUNT];
@@ -213,33 +215,41 @@ static void count(
 	}
 }
 
-/* The ledger as it will stand once this batch is committed, into the same transaction. */
-static enum status persist_ledger(struct pipeline *p, const struct ledger *change, struct why *why)
-{
-	struct ledger now;
-	char name[48];
-	enum status st;
+/* The persisted counters are numbered: number i of a ledger and its name, NULL behind the last. */
+enum { COUNTER_NAME_SIZE = 48 };
 
-	metrics_ledger(p->options.metrics, &now);
-	if ((st = store_set_counter(
-		     p->options.store, "stored", (int64_t)(now.stored + change->stored), why)) ||
-		(st = store_set_counter(p->options.store, "duplicate",
-			 (int64_t)(now.duplicate + change->duplicate), why)))
-		return st;
-	for (int i = REJECT_NONE + 1; i < REJECT_COUNT; i++) {
-		if (now.rejected[i] + change->rejected[i] == 0)
-			continue;
-		snprintf(name, sizeof(name), "rejected.%s", reject_name((enum reject)i));
-		st = store_set_counter(p->options.store, name,
-			(int64_t)(now.rejected[i] + change->rejected[i]), why);
-		if (st != STATUS_OK)
-			return st;
+static uint64_t *counter_of(struct ledger *ledger, int i, char name[COUNTER_NAME_SIZE])
+{
+	if (i == 0 || i == 1) {
+		snprintf(name, COUNTER_NAME_SIZE, i ? "duplicate" : "stored");
+		return i ? &ledger->duplicate : &ledger->stored;
 	}
-	for (int i = 0; i < DROP_COUNT; i++) {
-		if (now.dropped[i] == 0)
+	int reject = i - 2 + REJECT_NONE + 1, drop = reject - REJECT_COUNT;
+	if (reject < REJECT_COUNT) {
+		snprintf(name, COUNTER_NAME_SIZE, "rejected.%s", reject_name((enum reject)reject));
+		return &ledger->rejected[reject];
+	}
+	if (drop >= DROP_COUNT)
+		return NULL;
+	snprintf(name, COUNTER_NAME_SIZE, "dropped.%s", drop_name((enum drop)drop));
+	return &ledger->dropped[drop];
+}
+
+/* The ledger as it will stand once this batch is committed, into the same transaction: what
+ * differs from the last one that was. */
+static enum status persist_ledger(struct pipeline *p, struct ledger *change, struct why *why)
+{
+	struct ledger *next = &p->persisting;
+	char name[COUNTER_NAME_SIZE];
+	uint64_t *value;
+
+	metrics_ledger(p->options.metrics, next);
+	for (int i = 0; (value = counter_of(next, i, name)); i++) {
+		*value += *counter_of(change, i, name);
+		if (*value == *counter_of(&p->persisted, i, name))
 			continue;
-		snprintf(name, sizeof(name), "dropped.%s", drop_name((enum drop)i));
-		if ((st = store_set_counter(p->options.store, name, (int64_t)now.dropped[i], why)))
+		enum status st = store_set_counter(p->options.store, name, (int64_t)*value, why);
+		if (st != STATUS_OK)
 			return st;
 	}
 	return STATUS_OK;
@@ -383,7 +393,9 @@ static enum status store_batch(struct pipeline *p, const struct model *model,
 		st = store_commit(p->options.store, why);
 	else
 		store_rollback(p->options.store);
-	if (st != STATUS_OK)
+	if (st == STATUS_OK)
+		p->persisted = p->persisting;
+	else
 		undo(p->judged, judged);
 	metrics_observe(
 		p->options.metrics, HISTOGRAM_COMMIT, (double)(time_monotonic_ns() - began) * 1e-9);
@@ -456,28 +468,14 @@ void pipeline_publish_unsent(struct pipeline *p)
 
 /* ---- making one ---- */
 
-struct restore {
-	struct pipeline *pipeline;
-	struct ledger ledger;
-};
-
 static void restore_counter(void *context, const char *name, int64_t value)
 {
-	struct ledger *l = &((struct restore *)context)->ledger;
+	char known[COUNTER_NAME_SIZE];
+	uint64_t *counter;
 
-	if (strcmp(name, "stored") == 0)
-		l->stored = (uint64_t)value;
-	else if (strcmp(name, "duplicate") == 0)
-		l->duplicate = (uint64_t)value;
-	for (int i = REJECT_NONE + 1; i < REJECT_COUNT; i++) {
-		if (strncmp(name, "rejected.", 9) == 0 &&
-			strcmp(name + 9, reject_name((enum reject)i)) == 0)
-			l->rejected[i] = (uint64_t)value;
-	}
-	for (int i = 0; i < DROP_COUNT; i++) {
-		if (strncmp(name, "dropped.", 8) == 0 &&
-			strcmp(name + 8, drop_name((enum drop)i)) == 0)
-			l->dropped[i] = (uint64_t)value;
+	for (int i = 0; (counter = counter_of(context, i, known)); i++) {
+		if (strcmp(name, known) == 0)
+			*counter = (uint64_t)value;
 	}
 }
 
@@ -541,12 +539,11 @@ static enum status restore_alarms(struct pipeline *p, struct why *why)
 
 static enum status restore(struct pipeline *p, struct why *why)
 {
-	struct restore r = { .pipeline = p };
-	enum status st = store_counters(p->options.store, restore_counter, &r, why);
+	enum status st = store_counters(p->options.store, restore_counter, &p->persisted, why);
 
 	if (st != STATUS_OK)
 		return st;
-	metrics_restore(p->options.metrics, &r.ledger);
+	metrics_restore(p->options.metrics, &p->persisted);
 	return restore_alarms(p, why);
 }
 
