@@ -36,26 +36,12 @@ static struct rig {
 	int port, health_port;
 } rig;
 
-static int free_port(void)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET };
-	socklen_t len = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (bind(fd, (struct sockaddr *)&address, len) != 0 ||
-		getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-		abort();
-	close(fd);
-	return ntohs(address.sin_port);
-}
-
 static void prepare_rig(const char *host, const char *store)
 {
 	memset(&rig, 0, sizeof(rig));
-	rig.port = free_port();
+	rig.port = unit_free_port();
 	do
-		rig.health_port = free_port();
+		rig.health_port = unit_free_port();
 	while (rig.health_port == rig.port);
 	snprintf(rig.config.listen, sizeof(rig.config.listen), "%s:%d", host, rig.port);
 	snprintf(rig.health_config.listen, sizeof(rig.health_config.listen), "127.0.0.1:%d",

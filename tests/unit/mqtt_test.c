@@ -67,19 +67,6 @@ static struct sockaddr_in address(int port)
 	return a;
 }
 
-static int free_port(void)
-{
-	struct sockaddr_in a = address(0);
-	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	CU_ASSERT_TRUE_FATAL(fd >= 0);
-	CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	CU_ASSERT_EQUAL_FATAL(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	close(fd);
-	return ntohs(a.sin_port);
-}
-
 static bool listening(int port)
 {
 	struct sockaddr_in a = address(port);
@@ -135,7 +122,7 @@ static void kill_broker(struct broker *b)
 static struct broker make_broker(const char *lines, bool tls)
 {
 	static int number;
-	struct broker b = { .port = free_port(), .tls = tls };
+	struct broker b = { .port = unit_free_port(), .tls = tls };
 	char text[2048], name[32];
 
 	snprintf(b.url, sizeof(b.url), "%s://127.0.0.1:%d", tls ? "mqtts" : "mqtt", b.port);
@@ -612,7 +599,7 @@ static void test_broker_comes_later(void)
 /* Stopping while there is no broker, and while one is being looked for. */
 static void test_stop_while_away(void)
 {
-	struct broker b = { .port = free_port() };
+	struct broker b = { .port = unit_free_port() };
 	snprintf(b.url, sizeof(b.url), "mqtt://127.0.0.1:%d", b.port);
 	int64_t began = time_monotonic_ns();
 

@@ -1,7 +1,11 @@
 #include "tests/unit/unit.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/isolde-unit-XXXXXX";
@@ -66,6 +70,25 @@ const char *unit_file(const char *name, const void *data, size_t len)
 		exit(97);
 	}
 	return path;
+}
+
+int unit_free_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	unsigned short number;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (;;) {
+		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+			abort();
+		int port = 10000 + number % 20000;
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		address.sin_port = htons((unsigned short)port);
+		int rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
+		close(fd);
+		if (rc == 0)
+			return port;
+	}
 }
 
 int unit_holds(const char *text, const char *word)

@@ -18,6 +18,10 @@ const char *unit_path(const char *name);
 /* Writes a file into the folder and returns its path. */
 const char *unit_file(const char *name, const void *data, size_t len);
 
+/* A port of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing
+ * connections: one of these could be any client's by the time a test's server listens on it. */
+int unit_free_port(void);
+
 /* The text holds the word; on failure both are printed. */
 #define ASSERT_HOLDS(text, word) CU_ASSERT_TRUE(unit_holds((text), (word)))
 int unit_holds(const char *text, const char *word);
