@@ -2,7 +2,7 @@
 #ifndef ISOLDE_AGENT_MACHINES_H
 #define ISOLDE_AGENT_MACHINES_H
 
-#include "agent/alarm.h"
+#include "common/alarm.h"
 #include "common/store.h"
 
 struct machine {

@@ -4,10 +4,10 @@
 #ifndef ISOLDE_AGENT_PIPELINE_H
 #define ISOLDE_AGENT_PIPELINE_H
 
-#include "agent/alarm.h"
 #include "agent/config.h"
 #include "agent/metrics.h"
 #include "agent/queue.h"
+#include "common/alarm.h"
 #include "common/model.h"
 #include "common/store.h"
 

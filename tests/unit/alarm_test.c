@@ -1,4 +1,4 @@
-#include "agent/alarm.h"
+#include "common/alarm.h"
 #include "tests/unit/unit.h"
 #include <string.h>
 

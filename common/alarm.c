@@ -1,4 +1,4 @@
-#include "agent/alarm.h"
+#include "common/alarm.h"
 #include "common/digest.h"
 #include "common/jsontext.h"
 #include "common/text.h"

@@ -1,8 +1,8 @@
 /* When anomalous readings become an alarm, and when it is over: raised by `raise_count` of the
  * last `raise_window` readings, cleared by `clear_count` normal ones in a row. Pure: time is an
  * argument. The words are those of ISA-18.2 / IEC 62682. */
-#ifndef ISOLDE_AGENT_ALARM_H
-#define ISOLDE_AGENT_ALARM_H
+#ifndef ISOLDE_COMMON_ALARM_H
+#define ISOLDE_COMMON_ALARM_H
 
 #include "common/schema.h"
 #include "common/status.h"
