@@ -86,6 +86,13 @@ static void score(struct pipeline *p, const struct model *model, struct verdict 
 	memcpy(v->model, model->id, sizeof(v->model));
 }
 
+/* Beyond the threshold by a quarter of the way that is left to 0.5, the largest score of a
+ * forest. All sensors far off reach it; one alone hardly does. */
+static bool is_severe(const struct verdict *v)
+{
+	return v->score > v->threshold + fmax(0.5 - v->threshold, 0) / 4;
+}
+
 /* Late readings and unscored ones say nothing about now. */
 static void decide(struct pipeline *p, const struct model *model, struct judgement *j)
 {
@@ -94,18 +101,21 @@ static void decide(struct pipeline *p, const struct model *model, struct judgeme
 	if (v->late || isnan(v->score))
 		return;
 	struct alarm_input input = { .at_ms = v->reading.at_ms,
-		.anomalous = v->anomalous,
 		.score = v->score,
-		.threshold = v->threshold };
+		.threshold = v->threshold,
+		.clear = v->threshold,
+		.severe = is_severe(v) };
 	if (v->anomalous) {
 		double contribution[FEATURES_MAX];
 		detector_explain(&model->detector, v->reading.value, v->score, contribution);
 		size_t first = detector_first(&model->detector, v->reading.value, contribution);
 		input.sensor = model->schema.feature[first].name;
 	}
-	struct alarm_policy policy = { (unsigned)p->options.alarm.raise_count,
-		(unsigned)p->options.alarm.raise_window, (unsigned)p->options.alarm.clear_count };
-	j->alarm_changed = alarm_next(&j->machine->alarm, &policy, v->reading.machine, &input);
+	struct alarm_policy policy = { .raise_count = (unsigned)p->options.alarm.raise_count,
+		.raise_window = (unsigned)p->options.alarm.raise_window,
+		.clear_count = (unsigned)p->options.alarm.clear_count };
+	j->alarm_changed =
+		alarm_next(&j->machine->alarm, &policy, v->reading.machine, &input) != ALARM_SAME;
 	j->alarm = j->machine->alarm;
 }
 
@@ -258,9 +268,9 @@ static enum status persist_ledger(struct pipeline *p, struct ledger *change, str
 static enum status persist_alarm(
 	struct pipeline *p, const char *machine, const struct alarm *alarm, struct why *why)
 {
-	char text[ALARM_TEXT_MAX];
+	char text[ALARM_RECORD_MAX];
 
-	alarm_encode(alarm, machine, text, sizeof(text));
+	alarm_encode_record(alarm, machine, text, sizeof(text));
 	return store_set_alarm(p->options.store, machine, text, why);
 }
 
@@ -322,7 +332,7 @@ static bool publish_alarm(struct pipeline *p, const char *machine, const struct 
 
 static void count_alarm(struct metrics *metrics, const struct judgement *j)
 {
-	bool was = j->before.alarm.state != ALARM_NORMAL, is = j->alarm.state != ALARM_NORMAL;
+	bool was = alarm_active(&j->before.alarm), is = alarm_active(&j->alarm);
 
 	if (is != was)
 		metrics_add(metrics, METRIC_ALARMS_ACTIVE, is ? 1 : -1);
@@ -517,7 +527,7 @@ static enum status restore_alarm(
 	if (st != STATUS_OK)
 		return st;
 	machine->alarm = stored->alarm;
-	if (stored->alarm.state != ALARM_NORMAL)
+	if (alarm_active(&stored->alarm))
 		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, 1);
 	return STATUS_OK;
 }

@@ -62,7 +62,7 @@ class Life(SystemTest):
         self.assertEqual(self.agent.metrics()["isolde_alarms_active"], 1)
         self.send(sensor, 5)
         self.agent.wait_stored(10)
-        watcher.wait("the end of the alarm", lambda all: last_state(watcher, ALARM) == "normal")
+        watcher.wait("the end of the alarm", lambda all: last_state(watcher, ALARM) == "returned")
         self.assertEqual(json.loads(watcher.on(ALARM)[-1].payload)["id"], alarm["id"])
 
     def test_what_came_while_the_agent_was_away_arrives_after_the_start(self):

@@ -243,7 +243,7 @@ static struct ledger ledger_of(struct rig *rig)
 	return l;
 }
 
-/* The alarms published so far: a letter each for unacknowledged and normal. */
+/* The alarms published so far: a letter each for unacknowledged and returned. */
 static const char *alarms(const struct rig *rig)
 {
 	static char out[PUBLISHED_MAX + 1];
@@ -256,7 +256,7 @@ static const char *alarms(const struct rig *rig)
 		CU_ASSERT_EQUAL(p->qos, 1);
 		CU_ASSERT_TRUE(p->retain);
 		out[n++] = strstr(p->text, "\"state\":\"unacknowledged\"") ? 'u'
-			: strstr(p->text, "\"state\":\"normal\"")          ? 'n'
+			: strstr(p->text, "\"state\":\"returned\"")        ? 'n'
 									   : '?';
 	}
 	out[n] = '\0';
