@@ -63,12 +63,16 @@ static unsigned delay_of(enum alarm_cause cause, const struct alarm_policy *poli
 	return delayed && policy->fault_count > 1 ? policy->fault_count : 1;
 }
 
+static uint64_t window_mask(unsigned window)
+{
+	return window < ALARM_WINDOW_MAX ? (UINT64_C(1) << window) - 1 : UINT64_MAX;
+}
+
 static unsigned anomalous_in(uint64_t recent, unsigned window)
 {
-	uint64_t mask = window < ALARM_WINDOW_MAX ? (UINT64_C(1) << window) - 1 : UINT64_MAX;
 	unsigned n = 0;
 
-	for (uint64_t bits = recent & mask; bits; bits &= bits - 1)
+	for (uint64_t bits = recent & window_mask(window); bits; bits &= bits - 1)
 		n++;
 	return n;
 }
@@ -213,7 +217,8 @@ static void judge_score(
 
 	if (anomalous)
 		note_anomaly(alarm, policy, input);
-	alarm->recent = alarm->recent << 1 | anomalous;
+	/* What has left the window is forgotten, so that a quiet machine's state stays the same. */
+	alarm->recent = (alarm->recent << 1 | anomalous) & window_mask(policy->raise_window);
 	if (!calm) {
 		alarm->normal_run = 0;
 	} else if (alarm->normal_run < policy->clear_count) {

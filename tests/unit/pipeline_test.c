@@ -143,8 +143,13 @@ static struct rig *new_rig(void)
 	rig->options = (struct pipeline_options){ .publish = take,
 		.context = rig,
 		.topic = "factory/{machine}/reading",
-		.reading = { .late_s = 60, .machines = 100 },
-		.alarm = { .raise_count = 3, .raise_window = 5, .clear_count = 5 },
+		.reading = { .late_s = 60, .skew_s = 300, .machines = 100 },
+		.alarm = { .raise_count = 3,
+			.raise_window = 5,
+			.clear_count = 5,
+			.fault_count = 10,
+			.latch = true,
+			.silent_s = 30 },
 		.alerts = { .verdicts = VERDICTS_ALL, .verdict_qos = 0 } };
 	rig->now_ms = noon;
 	start(rig);
