@@ -23,8 +23,7 @@ struct history {
 	char *scratch;          /* [VERDICT_TEXT_MAX] */
 };
 
-/* RFC 3339, or a number as readings bear it: seconds below 1e11, else milliseconds. */
-static enum status parse_time(const char *name, const char *value, int64_t *out_ms, struct why *why)
+enum status query_time(const char *name, const char *value, int64_t *out_ms, struct why *why)
 {
 	double number;
 
@@ -40,8 +39,7 @@ static enum status parse_time(const char *name, const char *value, int64_t *out_
 	return STATUS_OK;
 }
 
-/* A cursor is the last row's id in 16 hexadecimal digits; clients need not know. */
-static enum status parse_cursor(const char *value, int64_t *out_id, struct why *why)
+enum status query_cursor(const char *value, int64_t *out_id, struct why *why)
 {
 	if (strlen(value) == 16 && strspn(value, "0123456789abcdef") == 16) {
 		unsigned long long id = strtoull(value, NULL, 16);
@@ -53,7 +51,7 @@ static enum status parse_cursor(const char *value, int64_t *out_id, struct why *
 	return fail(why, STATUS_BAD_INPUT, "cursor: not one of ours");
 }
 
-static enum status parse_limit(const char *value, size_t *out, struct why *why)
+enum status query_limit(const char *value, size_t *out, struct why *why)
 {
 	long long limit;
 
@@ -82,13 +80,13 @@ static enum status parse_query(
 		.anomalies_only = true,
 		.limit = HISTORY_LIMIT };
 	if (limit)
-		status = parse_limit(limit, &query->limit, why);
+		status = query_limit(limit, &query->limit, why);
 	if (status == STATUS_OK && from)
-		status = parse_time("from", from, &query->from_ms, why);
+		status = query_time("from", from, &query->from_ms, why);
 	if (status == STATUS_OK && to)
-		status = parse_time("to", to, &query->to_ms, why);
+		status = query_time("to", to, &query->to_ms, why);
 	if (status == STATUS_OK && cursor)
-		status = parse_cursor(cursor, &query->before_id, why);
+		status = query_cursor(cursor, &query->before_id, why);
 	if (status != STATUS_OK)
 		return status;
 	if (query->from_ms > query->to_ms)

@@ -51,6 +51,19 @@ static void run_requests(struct worker *w)
 		acknowledge(w, w->options.requests, messages, n);
 }
 
+static void run_command(void *context, const struct command *command, struct command_answer *answer)
+{
+	pipeline_command(context, command, answer);
+}
+
+/* What waits beside the readings, and what only time brings. */
+static void look_around(struct worker *w)
+{
+	if (w->options.desk)
+		desk_serve(w->options.desk, run_command, w->options.pipeline);
+	pipeline_tick(w->options.pipeline, time_now_ms(), mqtt_subscribed(w->options.mqtt));
+}
+
 static void note_connection(struct worker *w)
 {
 	struct health *health = w->options.health;
@@ -131,6 +144,7 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		!queue_closed(w->options.queue)) {
 		nanosleep(&pause, NULL);
 		note_connection(w);
+		look_around(w);
 	}
 	if (outcome == OUTCOME_DONE)
 		acknowledge(w, w->options.queue, messages, n);
@@ -151,7 +165,10 @@ static void *work(void *context)
 		else
 			mqtt_acknowledge(w->options.mqtt, NULL, 0);
 		run_requests(w);
+		look_around(w);
 	}
+	if (w->options.desk)
+		desk_close(w->options.desk);
 	return NULL;
 }
 

@@ -32,6 +32,8 @@ static struct rig {
 	struct health health;
 	struct model_slot *slot;
 	struct metrics *metrics;
+	struct board *board;
+	struct desk *desk;
 	struct http *http;
 	int port, health_port;
 } rig;
@@ -49,13 +51,15 @@ static void prepare_rig(const char *host, const char *store)
 	rig.config.threads = 8;
 	CU_ASSERT_EQUAL_FATAL(model_slot_create(&rig.slot), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(metrics_create(&rig.metrics), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(board_create(&rig.board), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(desk_create(&rig.desk), STATUS_OK);
 	rig.health.slot = rig.slot;
 	rig.health.metrics = rig.metrics;
 	rig.health.store_path = store;
 	rig.health.started_ms = time_now_ms();
 	atomic_store(&rig.health.beat_ns, time_monotonic_ns());
 	rig.options = (struct http_options){ &rig.config, &rig.health_config, store, model_path,
-		rig.slot, rig.metrics, &rig.health };
+		rig.slot, rig.metrics, &rig.health, rig.board, rig.desk, 24 };
 }
 
 static void start_rig(void)
@@ -77,6 +81,8 @@ static void stop(void)
 	http_stop(rig.http);
 	model_slot_destroy(rig.slot);
 	metrics_destroy(rig.metrics);
+	desk_destroy(rig.desk);
+	board_destroy(rig.board);
 }
 
 /* ---- a client ---- */
