@@ -1,5 +1,6 @@
 #include "agent/http_routes.h"
 #include "common/number.h"
+#include "common/store_alarm.h"
 #include "common/timeutil.h"
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ const char *const history_parameters[] = { "limit", "machine", "from", "to", "an
 
 /* One answer in the making. */
 struct history {
+	struct store *store; /* in hand, for the labels */
 	struct store_query query;
 	bool csv;
 	size_t count;
@@ -139,6 +141,31 @@ static void csv_row(struct body *out, const struct verdict *verdict, const struc
 		verdict->model, quality_name(verdict->quality), verdict->late);
 }
 
+/* Operators speak of anomalies only. A label that cannot be read costs no row. */
+static enum label label_of(struct store *store, const struct verdict *verdict)
+{
+	const struct reading *reading = &verdict->reading;
+	enum label label;
+	struct why why;
+
+	if (!verdict->anomalous ||
+		store_label_at(store, reading->machine, reading->at_ms, &label, &why) != STATUS_OK)
+		return LABEL_NONE;
+	return label;
+}
+
+static void add_json(
+	struct history *history, const struct verdict *verdict, const struct schema *schema)
+{
+	struct verdict labelled = *verdict;
+
+	labelled.label = label_of(history->store, verdict);
+	size_t len = verdict_encode(&labelled, schema, history->scratch, VERDICT_TEXT_MAX);
+	if (history->count > 0)
+		body_add(&history->items, ",");
+	body_add_bytes(&history->items, history->scratch, len);
+}
+
 static bool add_row(
 	void *context, int64_t id, const struct verdict *verdict, const struct schema *schema)
 {
@@ -149,10 +176,7 @@ static bool add_row(
 			csv_header(&history->items, history->columns);
 		csv_row(&history->items, verdict, schema, history->columns);
 	} else {
-		size_t len = verdict_encode(verdict, schema, history->scratch, VERDICT_TEXT_MAX);
-		if (history->count > 0)
-			body_add(&history->items, ",");
-		body_add_bytes(&history->items, history->scratch, len);
+		add_json(history, verdict, schema);
 	}
 	history->count++;
 	history->last_id = id;
@@ -189,6 +213,7 @@ static enum status find_rows(struct store *store, void *context, struct why *why
 	struct history *history = context;
 	enum status status = STATUS_OK;
 
+	history->store = store;
 	if (history->csv)
 		status = store_find(store, &history->query, note_columns, history, why);
 	if (status == STATUS_OK)

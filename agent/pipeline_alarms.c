@@ -45,7 +45,7 @@ static enum status persist_alarm(struct pipeline *p, const struct machine *m, st
 	return store_set_alarm(p->options.store, m->name, text, why);
 }
 
-static enum status persist_event(struct pipeline *p, const struct change *c, struct why *why)
+enum status change_persist_event(struct pipeline *p, const struct change *c, struct why *why)
 {
 	char text[ALARM_RECORD_MAX];
 	size_t len = alarm_encode_open(&c->alarm, c->machine->name, text, sizeof(text) - 1);
@@ -113,7 +113,7 @@ enum status changes_persist(struct pipeline *p, struct why *why)
 
 	for (size_t i = 0; i < p->change_count && st == STATUS_OK; i++) {
 		const struct change *c = &p->changes[i];
-		st = persist_event(p, c, why);
+		st = change_persist_event(p, c, why);
 		if (st == STATUS_OK)
 			st = persist_label(p, c, why);
 		if (st == STATUS_OK && !c->machine->touched)
@@ -131,7 +131,7 @@ enum status changes_persist(struct pipeline *p, struct why *why)
 
 /* ---- to those who ask ---- */
 
-static void show(struct pipeline *p, const struct machine *m)
+void alarms_show(struct pipeline *p, const struct machine *m)
 {
 	if (p->options.board && m->alarm.id[0])
 		board_put(p->options.board, m->name, &m->alarm);
@@ -143,12 +143,12 @@ void changes_settle(struct pipeline *p, bool unsaved)
 		struct machine *m = p->changes[i].machine;
 		if (unsaved)
 			m->alarm_unsaved = p->alarms_unsaved = true;
-		show(p, m);
+		alarms_show(p, m);
 	}
 	for (size_t i = 0; i < p->touched_count; i++) {
 		struct machine *m = p->touched[i].machine;
 		if (memcmp(&p->touched[i].before.alarm, &m->alarm, sizeof(m->alarm)) != 0)
-			show(p, m);
+			alarms_show(p, m);
 		m->touched = false;
 	}
 	p->touched_count = 0;
@@ -185,7 +185,7 @@ static void group(struct pipeline *p, bool fresh)
 		stats->in_group, stats->group);
 }
 
-static void show_rates(struct pipeline *p)
+void alarms_show_rates(struct pipeline *p)
 {
 	struct metrics *metrics = p->options.metrics;
 	size_t chattering = alarm_stats_chattering(&p->stats);
@@ -229,14 +229,12 @@ void changes_tell(struct pipeline *p, size_t first, size_t end)
 			c->machine->alarm_unsent = p->alarms_unsent = true;
 	}
 	if (end > first)
-		show_rates(p);
+		alarms_show_rates(p);
 }
 
 /* ---- what happens between readings ---- */
 
-/* The changes so far, in a transaction of their own; what cannot be written is told all the same,
- * and written when it can. */
-static void conclude(struct pipeline *p)
+void changes_conclude(struct pipeline *p)
 {
 	struct why why;
 
@@ -282,187 +280,12 @@ void pipeline_tick(struct pipeline *p, int64_t now_ms, bool connected)
 		p->heard_ms = now_ms;
 	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m))
 		tick_machine(p, m, now_ms);
-	conclude(p);
+	changes_conclude(p);
 	if (now_ms - p->rates_ms < RATES_MS && now_ms >= p->rates_ms)
 		return;
 	p->rates_ms = now_ms;
 	alarm_stats_tick(&p->stats, now_ms);
-	show_rates(p);
-}
-
-/* ---- what people ask ---- */
-
-static bool take_event(void *context, int64_t id, const struct store_event *event)
-{
-	(void)id;
-	snprintf(context, MACHINE_NAME_MAX + 1, "%s", event->machine);
-	return false;
-}
-
-/* No machine has this alarm now: one may have had it. */
-static enum status refuse_id(struct pipeline *p, const char *id, struct why *why)
-{
-	char machine[MACHINE_NAME_MAX + 1] = "";
-	struct store_event_query query = { .alarm = id, .to_ms = INT64_MAX, .limit = 1 };
-	struct why unreadable;
-
-	if (store_find_events(p->options.store, &query, take_event, machine, &unreadable) ==
-			STATUS_OK &&
-		machine[0])
-		return fail(why, STATUS_CONFLICT, "alarm %s is over; machine %s has a newer one",
-			id, machine);
-	return fail(why, STATUS_NOT_FOUND, "there is no alarm %.40s", id);
-}
-
-static enum status find_alarm(
-	struct pipeline *p, const struct command *command, struct machine **out, struct why *why)
-{
-	struct machine *m;
-
-	if (command->id[0]) {
-		for (m = machines_first(p->machines); m; m = machines_next(m)) {
-			if (strcmp(m->alarm.id, command->id) == 0 &&
-				(!command->machine[0] || strcmp(m->name, command->machine) == 0)) {
-				*out = m;
-				return STATUS_OK;
-			}
-		}
-		return refuse_id(p, command->id, why);
-	}
-	m = machines_peek(p->machines, command->machine);
-	if (!m || !m->alarm.id[0])
-		return fail(why, STATUS_NOT_FOUND, "there is no alarm of a machine %s",
-			command->machine);
-	*out = m;
-	return STATUS_OK;
-}
-
-/* One that was heard of, if only before the last start. */
-static enum status find_machine(
-	struct pipeline *p, const char *name, struct machine **out, struct why *why)
-{
-	int64_t newest_ms = -1;
-
-	*out = machine_name_valid(name, strlen(name)) ? machines_peek(p->machines, name) : NULL;
-	if (*out)
-		return STATUS_OK;
-	/* A store that cannot be read knows none. */
-	if (!machine_name_valid(name, strlen(name)) ||
-		store_newest(p->options.store, name, &newest_ms, NULL) != STATUS_OK)
-		newest_ms = -1;
-	if (newest_ms < 0)
-		return fail(why, STATUS_NOT_FOUND, "there is no machine %.64s", name);
-	return machines_find(p->machines, name, out, why);
-}
-
-static enum status act(
-	struct pipeline *p, struct machine *m, const struct command *command, struct why *why)
-{
-	struct alarm_action action = { command->at_ms, command->operator_name, command->reason,
-		command->until_ms };
-	enum alarm_change change = ALARM_UPDATED;
-	const char *event = "";
-	enum status st = STATUS_OK;
-
-	switch (command->verb) {
-	case COMMAND_ACK:
-		st = alarm_acknowledge(&m->alarm, &action, why);
-		event = "acknowledged";
-		break;
-	case COMMAND_SHELVE:
-		st = alarm_shelve(&m->alarm, &action, why);
-		event = "shelved";
-		break;
-	case COMMAND_UNSHELVE:
-		st = alarm_unshelve(&m->alarm, &action, why);
-		event = "unshelved";
-		break;
-	case COMMAND_FALSE_ALARM:
-		st = alarm_deny(&m->alarm, &action, why);
-		event = "false_alarm";
-		break;
-	case COMMAND_STOP:
-		change = alarm_stop(&m->alarm, &p->policy, m->name, &action);
-		event = "stopped";
-		break;
-	case COMMAND_START:
-		change = alarm_start(&m->alarm, &action);
-		event = "started";
-		break;
-	case COMMAND_FORGET:
-	case COMMAND_VERBS:
-		return STATUS_BAD_INPUT;
-	}
-	if (st == STATUS_OK)
-		change_add(p, m, change, event, command->at_ms);
-	if (st == STATUS_OK && command->verb == COMMAND_FALSE_ALARM)
-		metrics_add(p->options.metrics, METRIC_FALSE_ALARMS, 1);
-	return st;
-}
-
-static enum status write_forgotten(
-	struct pipeline *p, struct machine *m, const struct command *command, struct why *why)
-{
-	struct change change = {
-		.machine = m, .event = "forgotten", .at_ms = command->at_ms, .alarm = m->alarm
-	};
-	enum status st = store_begin(p->options.store, why);
-
-	if (st == STATUS_OK && m->alarm.id[0])
-		st = persist_event(p, &change, why);
-	if (st == STATUS_OK)
-		st = store_set_alarm(p->options.store, m->name, NULL, why);
-	if (st == STATUS_OK)
-		return store_commit(p->options.store, why);
-	store_rollback(p->options.store);
-	return st;
-}
-
-/* Its alarm is gone, here, in the store and at the broker; its history stays. */
-static enum status forget(
-	struct pipeline *p, struct machine *m, const struct command *command, struct why *why)
-{
-	char topic[TOPIC_SIZE];
-
-	if (write_forgotten(p, m, command, why) != STATUS_OK)
-		return STATUS_UNAVAILABLE;
-	snprintf(topic, sizeof(topic), "alerts/%s/alarm", m->name);
-	if (!p->options.publish(p->options.context, topic, "", 0, 1, true))
-		log_warning("the retained alarm of forgotten machine %s stays at the broker: it is "
-			    "away",
-			m->name);
-	if (p->options.board)
-		board_remove(p->options.board, m->name);
-	if (alarm_active(&m->alarm))
-		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, -1);
-	machines_remove(p->machines, m);
-	metrics_set(p->options.metrics, METRIC_MACHINES, (int64_t)machines_count(p->machines));
-	show_rates(p);
-	return STATUS_OK;
-}
-
-void pipeline_command(
-	struct pipeline *p, const struct command *command, struct command_answer *answer)
-{
-	bool of_machine = command_of_machine(command->verb);
-	struct machine *m = NULL;
-
-	answer->alarm[0] = '\0';
-	answer->status = of_machine ? find_machine(p, command->machine, &m, &answer->why)
-				    : find_alarm(p, command, &m, &answer->why);
-	if (answer->status == STATUS_OK)
-		answer->status = command->verb == COMMAND_FORGET
-			? forget(p, m, command, &answer->why)
-			: act(p, m, command, &answer->why);
-	if (answer->status != STATUS_OK || command->verb == COMMAND_FORGET)
-		return;
-	conclude(p);
-	log_info("%s: machine=%s alarm=%s state=%s operator=%s", command_name(command->verb),
-		m->name, m->alarm.id, alarm_state_name(alarm_state(&m->alarm)),
-		command->operator_name[0] ? command->operator_name : "-");
-	size_t len =
-		alarm_encode_open(&m->alarm, m->name, answer->alarm, sizeof(answer->alarm) - 1);
-	memcpy(answer->alarm + len, "}", 2);
+	alarms_show_rates(p);
 }
 
 /* ---- the broker ---- */
@@ -485,135 +308,4 @@ void pipeline_publish_unsent(struct pipeline *p)
 		m->alarm_unsent = false;
 	}
 	p->alarms_unsent = false;
-}
-
-/* ---- after a restart ---- */
-
-struct stored_alarm {
-	char machine[MACHINE_NAME_MAX + 1];
-	struct alarm alarm;
-	struct stored_alarm *next;
-};
-
-static void collect_alarm(void *context, const char *machine, const char *json)
-{
-	struct stored_alarm **list = context, *one = calloc(1, sizeof(*one));
-	struct why why;
-
-	if (!one || alarm_decode(json, strlen(json), &one->alarm, &why) != STATUS_OK ||
-		!machine_name_valid(machine, strlen(machine))) {
-		log_warning("stored alarm of machine %.64s is unreadable, ignoring it", machine);
-		free(one);
-		return;
-	}
-	strcpy(one->machine, machine);
-	one->next = *list;
-	*list = one;
-}
-
-/* A limit that was lowered costs the alarms beyond it, not the start. */
-static enum status restore_alarm(
-	struct pipeline *p, const struct stored_alarm *stored, struct why *why)
-{
-	struct machine *machine;
-	enum status st = machines_find(p->machines, stored->machine, &machine, why);
-
-	if (st == STATUS_FULL) {
-		log_warning("stored alarm of machine %s: more machines than reading.machines, "
-			    "ignoring it",
-			stored->machine);
-		return STATUS_OK;
-	}
-	if (st != STATUS_OK)
-		return st;
-	machine->alarm = stored->alarm;
-	show(p, machine);
-	if (alarm_active(&stored->alarm))
-		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, 1);
-	return STATUS_OK;
-}
-
-static enum status restore_machines(struct pipeline *p, struct why *why)
-{
-	struct stored_alarm *list = NULL;
-	enum status st = store_alarms(p->options.store, collect_alarm, &list, why);
-
-	while (list) {
-		struct stored_alarm *one = list;
-		list = one->next;
-		if (st == STATUS_OK)
-			st = restore_alarm(p, one, why);
-		free(one);
-	}
-	return st;
-}
-
-/* The paces of machines that have an alarm, or whose silence may become one. */
-static void restore_pace(void *context, const char *name, int64_t value)
-{
-	struct pipeline *p = context;
-	struct machine *machine;
-	struct why why;
-
-	if (strcmp(name, "watched_ms") == 0 && value >= 0)
-		p->watched_ms = p->watched_saved_ms = value;
-	if (strncmp(name, "pace.", 5) != 0 || !machine_name_valid(name + 5, strlen(name + 5)) ||
-		value <= 0 || machines_find(p->machines, name + 5, &machine, &why) != STATUS_OK)
-		return;
-	machine->watch.pace.known_ms = machine->saved_patience_ms = value;
-}
-
-/* Alarms of the last minutes, oldest first, so that a flood goes on where it was. */
-struct recent {
-	struct alarm_raise raise[STATS_RAISES_MAX];
-	size_t count;
-};
-
-static bool collect_raise(void *context, int64_t id, const struct store_event *event)
-{
-	struct recent *recent = context;
-
-	(void)id;
-	if (strcmp(event->event, "raised") != 0)
-		return true;
-	struct alarm_raise *one = &recent->raise[recent->count++];
-	one->at_ms = event->at_ms;
-	snprintf(one->machine, sizeof(one->machine), "%s", event->machine);
-	snprintf(one->alarm, sizeof(one->alarm), "%s", event->alarm);
-	return recent->count < STATS_RAISES_MAX;
-}
-
-static enum status restore_rates(struct pipeline *p, struct why *why)
-{
-	struct recent *recent = calloc(1, sizeof(*recent));
-	struct store_event_query query = { .to_ms = INT64_MAX, .limit = STORE_LIMIT_MAX };
-	int64_t labels;
-
-	if (!recent)
-		return fail(why, STATUS_NO_MEMORY, "no memory for the recent alarms");
-	enum status st = store_find_events(p->options.store, &query, collect_raise, recent, why);
-	while (st == STATUS_OK && recent->count > 0) {
-		const struct alarm_raise *one = &recent->raise[--recent->count];
-		alarm_stats_raise(&p->stats, one->machine, one->alarm, one->at_ms);
-	}
-	free(recent);
-	p->stats.floods = 0; /* counted since the start */
-	if (st == STATUS_OK)
-		st = store_count_labels(p->options.store, &labels, why);
-	if (st == STATUS_OK)
-		metrics_set(p->options.metrics, METRIC_FALSE_ALARMS, labels);
-	return st;
-}
-
-enum status alarms_restore(struct pipeline *p, struct why *why)
-{
-	enum status st = restore_machines(p, why);
-
-	if (st == STATUS_OK)
-		st = store_counters(p->options.store, restore_pace, p, why);
-	if (st == STATUS_OK)
-		st = restore_rates(p, why);
-	if (st == STATUS_OK)
-		show_rates(p);
-	return st;
 }

@@ -1,5 +1,6 @@
-/* What pipeline.c (batches), pipeline_judge.c (one message) and pipeline_alarms.c (what becomes of
- * alarms) share; nobody else includes it. */
+/* What pipeline.c (batches), pipeline_judge.c (one message), pipeline_alarms.c (what becomes of
+ * alarms), pipeline_commands.c (what people ask) and pipeline_restore.c share; nobody else includes
+ * it. */
 #ifndef ISOLDE_AGENT_PIPELINE_INTERNAL_H
 #define ISOLDE_AGENT_PIPELINE_INTERNAL_H
 
@@ -79,6 +80,15 @@ enum status changes_persist(struct pipeline *p, struct why *why);
 void changes_settle(struct pipeline *p, bool unsaved);
 /* Publishes and counts the changes first .. end - 1. */
 void changes_tell(struct pipeline *p, size_t first, size_t end);
+/* The changes so far, in a transaction of their own; what cannot be written is told all the same,
+ * and written when it can. */
+void changes_conclude(struct pipeline *p);
+enum status change_persist_event(struct pipeline *p, const struct change *c, struct why *why);
+/* Puts a machine's alarm, and how all of them behave, where others see them. */
+void alarms_show(struct pipeline *p, const struct machine *m);
+void alarms_show_rates(struct pipeline *p);
+
+/* pipeline_restore.c: what an earlier run left in the store. */
 enum status alarms_restore(struct pipeline *p, struct why *why);
 
 #endif
