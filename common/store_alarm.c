@@ -1,5 +1,6 @@
 #include "common/store_alarm.h"
 #include "common/store_internal.h"
+#include <string.h>
 
 static const char tables_sql[] =
 	"CREATE TABLE IF NOT EXISTS alarm_event(id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -54,12 +55,12 @@ static enum status prepare(
 	*out = *statement;
 	if (*statement)
 		return STATUS_OK;
-	if (store->mode == STORE_READ &&
-		sqlite3_table_column_metadata(
-			store->db, NULL, "label", NULL, NULL, NULL, NULL, NULL, NULL) != SQLITE_OK)
+	int rc = sqlite3_prepare_v3(
+		store->db, alarm_sql[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
+	if (rc == SQLITE_ERROR && store->mode == STORE_READ &&
+		strstr(sqlite3_errmsg(store->db), "no such table"))
 		return STATUS_OK;
-	if (sqlite3_prepare_v3(store->db, alarm_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
-		    statement, NULL) != SQLITE_OK)
+	if (rc != SQLITE_OK)
 		return store_fail(store, "preparing", why);
 	*out = *statement;
 	return STATUS_OK;
