@@ -379,6 +379,17 @@ static void add_gauges(struct text *page, const struct metrics_gauges *gauges)
 		(double)gauges->trained_ms / 1000);
 }
 
+/* What operators said, beside what training promised of one machine. */
+static void add_observed(struct text *page, const struct metrics *metrics)
+{
+	double days = (double)metrics_get(metrics, METRIC_WATCHED_S) / 86400;
+
+	if (days > 0)
+		add_gauge(page, "isolde_observed_false_alarms_per_day",
+			"Alarms that operators called false, a day that a machine was watched.",
+			(double)metrics_get(metrics, METRIC_FALSE_ALARMS) / days);
+}
+
 static void add_scores(struct text *page, const struct machine *machine)
 {
 	if (!isnan(machine->score))
@@ -496,6 +507,7 @@ enum status metrics_write(
 	for (int i = 0; i < HISTOGRAM_COUNT; i++)
 		add_histogram(&page, metrics, (enum histogram)i);
 	add_gauges(&page, gauges);
+	add_observed(&page, metrics);
 	add_process(&page);
 	pthread_mutex_lock(&metrics->machine_lock);
 	add_machines(&page, metrics);
