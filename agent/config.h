@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/status.h"
+#include "common/store.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ struct health_config {
 
 struct store_config {
 	config_text path;
+	enum durability durability;
 	int64_t batch;      /* readings of one commit, at most */
 	int64_t hold_s;     /* readings wait for a failing store, then they are dropped */
 	int64_t reserve_mb; /* free space below which /health says so */
@@ -62,6 +64,7 @@ enum verdict_feed { VERDICTS_ALL, VERDICTS_ANOMALIES, VERDICTS_NONE };
 struct alerts_config {
 	enum verdict_feed verdicts;
 	int64_t verdict_qos;
+	int64_t outbox_max; /* messages */
 };
 
 struct log_config {

@@ -19,6 +19,7 @@ static_assert(sizeof(enum log_level) == sizeof(unsigned), "an enum is an unsigne
 static_assert(sizeof(enum log_format) == sizeof(unsigned), "an enum is an unsigned");
 
 static const char *const verdict_feeds[] = { "all", "anomalies", "none", NULL };
+static const char *const durabilities[] = { "strict", "balanced", NULL };
 static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
 static const char *const log_formats[] = { "logfmt", "json", NULL };
 
@@ -144,6 +145,8 @@ const struct setting settings[] = {
 
 	TEXT(store, path, "data/history.db", 1, NULL,
 		"The history, a SQLite file; made when missing."),
+	CHOICE(store, durability, "strict", durabilities,
+		"strict: a commit survives a power cut; balanced: all but the last second does"),
 	INTEGER(store, batch, "1000", 1, 10000, "readings",
 		"The largest commit"),
 	INTEGER(store, hold_s, "10", 0, 3600, "s",
@@ -184,6 +187,8 @@ const struct setting settings[] = {
 		"Verdicts published on alerts/<machine>/verdict"),
 	INTEGER(alerts, verdict_qos, "0", 0, 1, "QoS",
 		"Quality of service of these verdicts; alarms always have 1"),
+	INTEGER(alerts, outbox_max, "10000", 100, 10000000, "messages",
+		"Alarms (and verdicts of QoS 1) kept for a broker that is away; then the oldest go"),
 
 	CHOICE(log, level, "info", log_levels,
 		"The least important lines that are written"),

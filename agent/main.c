@@ -1,9 +1,11 @@
 /* isolde-agent: parts are made bottom up, run until a signal, and are taken down in reverse. */
+#include "agent/checkpointer.h"
 #include "agent/config.h"
 #include "agent/health.h"
 #include "agent/healthcheck.h"
 #include "agent/http.h"
 #include "agent/notify.h"
+#include "agent/outbox.h"
 #include "agent/pipeline.h"
 #include "agent/reload.h"
 #include "agent/requests.h"
@@ -110,6 +112,8 @@ struct agent {
 	struct metrics *metrics;
 	struct model_slot *slot;
 	struct store *store;
+	struct checkpointer *checkpointer;
+	struct outbox *outbox;
 	struct queue *queue, *requests_queue;
 	struct mqtt *mqtt;
 	struct pipeline *pipeline;
@@ -164,7 +168,22 @@ static bool on_publish(
 	void *context, const char *topic, const char *payload, size_t len, int qos, bool retain)
 {
 	struct agent *agent = context;
-	return mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, 0) == STATUS_OK;
+	return mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, MQTT_UNTOLD) ==
+		STATUS_OK;
+}
+
+static bool on_send(void *context, const char *topic, const char *payload, size_t len, bool retain,
+	uint64_t token)
+{
+	struct agent *agent = context;
+	return mqtt_publish(agent->mqtt, topic, payload, len, 1, retain, token) == STATUS_OK;
+}
+
+/* Paho's thread. The outbox is made before the connection is. */
+static void on_published(void *context, uint64_t token, bool delivered)
+{
+	struct agent *agent = context;
+	outbox_ended(agent->outbox, token, delivered);
 }
 
 static enum status make_mqtt(struct agent *agent, struct why *why)
@@ -203,6 +222,7 @@ static enum status make_mqtt(struct agent *agent, struct why *why)
 		.birth_payload = "{\"state\":\"online\"}",
 		.goodbye_payload = "{\"state\":\"offline\"}",
 		.on_message = on_message,
+		.on_published = on_published,
 		.context = agent,
 	};
 	return mqtt_create(&mqtt, &agent->mqtt, why);
@@ -217,6 +237,7 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.publish = on_publish,
 		.context = agent,
 		.board = agent->board,
+		.outbox = agent->outbox,
 		.topic = config->mqtt.topic,
 		.reading = config->reading,
 		.alarm = config->alarm,
@@ -332,7 +353,7 @@ static void publish_info(struct agent *agent)
 			config_json(agent->config, settings, sizeof(settings)) ? settings : "null");
 		text_add(&text, "}");
 		if (mqtt_publish(agent->mqtt, agent->info_topic, body, text_end(&text), 1, true,
-			    0) == STATUS_OK) {
+			    MQTT_UNTOLD) == STATUS_OK) {
 			agent->info_connects = connects;
 			snprintf(agent->info_model, sizeof(agent->info_model), "%s", id);
 		}
@@ -419,9 +440,25 @@ static void stop(struct agent *agent)
 	queue_destroy(agent->queue);
 	desk_destroy(agent->desk);
 	board_destroy(agent->board);
+	outbox_destroy(agent->outbox);
+	checkpointer_stop(agent->checkpointer);
 	store_close(agent->store);
 	model_slot_destroy(agent->slot);
 	metrics_destroy(agent->metrics);
+}
+
+static enum status make_store(struct agent *agent, struct why *why)
+{
+	const struct store_config *config = &agent->config->store;
+	enum status st;
+
+	if ((st = store_open(config->path, STORE_WRITE, &agent->store, why)) ||
+		(st = store_set_durability(agent->store, config->durability, why)) ||
+		(st = store_leave_checkpoints(agent->store, why)) ||
+		(st = checkpointer_start(config->path, agent->metrics, &agent->checkpointer, why)))
+		return st;
+	return outbox_create(agent->store, (size_t)agent->config->alerts.outbox_max, on_send, agent,
+		&agent->outbox, why);
 }
 
 static enum status start(struct agent *agent, struct why *why)
@@ -438,8 +475,7 @@ static enum status start(struct agent *agent, struct why *why)
 		return st;
 	fill_health(agent);
 	/* The ports first: a taken one is found before anything else moves. */
-	if ((st = make_http(agent, why)) ||
-		(st = store_open(config->store.path, STORE_WRITE, &agent->store, why)))
+	if ((st = make_http(agent, why)) || (st = make_store(agent, why)))
 		return st;
 	load_first_model(agent);
 	if ((st = make_pipeline(agent, why)) || (st = make_worker(agent, why)))

@@ -59,6 +59,9 @@ struct ledger {
 	X(QUALITY_SKEW, "isolde_quality_total{quality=\"skew\"}")                 \
 	X(QUALITY_SILENT, "isolde_quality_total{quality=\"silent\"}")             \
 	X(STORE_ERRORS, "isolde_store_errors_total")                              \
+	X(WAL_BYTES, "isolde_store_wal_bytes")                                    \
+	X(OUTBOX, "isolde_outbox_messages")                                       \
+	X(OUTBOX_DROPPED, "isolde_outbox_dropped_total")                          \
 	X(MODEL_RELOADS, "isolde_model_reloads_total")                            \
 	X(MODEL_RELOAD_FAILURES, "isolde_model_reload_failures_total")            \
 	X(MACHINES, "isolde_machines")                                            \

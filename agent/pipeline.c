@@ -73,13 +73,38 @@ static enum status persist_ledger(struct pipeline *p, struct ledger *change, str
 	return STATUS_OK;
 }
 
+static bool wants_verdict(const struct pipeline *p, const struct judgement *j)
+{
+	return j->reject == REJECT_NONE && !j->duplicate &&
+		p->options.alerts.verdicts != VERDICTS_NONE &&
+		(p->options.alerts.verdicts == VERDICTS_ALL || j->verdict.anomalous);
+}
+
+/* Verdicts of QoS 1 go the way of the alarms: into the transaction, and from there. */
+static enum status persist_verdicts(struct pipeline *p, size_t n, struct why *why)
+{
+	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
+	enum status st = STATUS_OK;
+
+	if (!p->options.outbox || p->options.alerts.verdict_qos == 0)
+		return STATUS_OK;
+	for (size_t i = 0; i < n && st == STATUS_OK; i++) {
+		const struct judgement *j = &p->judged[i];
+		if (!wants_verdict(p, j))
+			continue;
+		snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
+		size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
+		st = outbox_put(p->options.outbox, topic, text, len, false, why);
+	}
+	return st;
+}
+
 static void publish_verdict(struct pipeline *p, const struct judgement *j)
 {
 	const struct pipeline_options *o = &p->options;
 	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
 
-	if (o->alerts.verdicts == VERDICTS_NONE ||
-		(o->alerts.verdicts == VERDICTS_ANOMALIES && !j->verdict.anomalous))
+	if (!wants_verdict(p, j) || (p->in_outbox && o->alerts.verdict_qos > 0))
 		return;
 	snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
 	size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
@@ -141,12 +166,11 @@ static enum status store_batch(struct pipeline *p, const struct model *model,
 		st = persist_ledger(p, change, why);
 	}
 	if (st == STATUS_OK)
+		st = persist_verdicts(p, n, why);
+	if (st == STATUS_OK)
 		st = changes_persist(p, why);
 	int64_t began = time_monotonic_ns();
-	if (st == STATUS_OK)
-		st = store_commit(p->options.store, why);
-	else
-		store_rollback(p->options.store);
+	st = transaction_end(p, st, why);
 	if (st == STATUS_OK) {
 		p->persisted = p->persisting;
 	} else {
@@ -194,11 +218,14 @@ enum status pipeline_run(struct pipeline *p, const struct model *model,
 		}
 	} else {
 		shed_batch(p, model, messages, n, &change);
+		p->in_outbox = false;
 	}
 	changes_settle(p, mode == PIPELINE_SHED);
 	metrics_settle(p->options.metrics, &change);
 	publish(p, messages, n);
 	p->change_count = 0;
+	if (p->in_outbox)
+		outbox_pump(p->options.outbox);
 	return STATUS_OK;
 }
 

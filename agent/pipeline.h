@@ -8,6 +8,7 @@
 #include "agent/commands.h"
 #include "agent/config.h"
 #include "agent/metrics.h"
+#include "agent/outbox.h"
 #include "agent/queue.h"
 #include "common/alarm.h"
 #include "common/model.h"
@@ -24,8 +25,10 @@ struct pipeline_options {
 	struct metrics *metrics; /* borrowed */
 	pipeline_publish *publish;
 	void *context;
-	struct board *board; /* borrowed; NULL: nobody asks */
-	const char *topic;   /* the template, "factory/{machine}/reading" */
+	struct board *board;   /* borrowed; NULL: nobody asks */
+	struct outbox *outbox; /* borrowed: alarms go by it, and verdicts of QoS 1; NULL: they are
+				  published like the others */
+	const char *topic;     /* the template, "factory/{machine}/reading" */
 	struct reading_config reading;
 	struct alarm_config alarm;
 	struct alerts_config alerts;

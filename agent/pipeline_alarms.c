@@ -55,6 +55,18 @@ enum status change_persist_event(struct pipeline *p, const struct change *c, str
 	return store_add_event(p->options.store, &event, why);
 }
 
+/* Tells of it when it is committed, and again until the broker has it. */
+static enum status put_in_outbox(struct pipeline *p, const struct change *c, struct why *why)
+{
+	char topic[TOPIC_SIZE], text[ALARM_TEXT_MAX];
+
+	if (!p->options.outbox)
+		return STATUS_OK;
+	size_t len = alarm_encode(&c->alarm, c->machine->name, text, sizeof(text));
+	snprintf(topic, sizeof(topic), "alerts/%s/alarm", c->machine->name);
+	return outbox_put(p->options.outbox, topic, text, len, true, why);
+}
+
 /* What an operator called a false alarm was healthy, from its first reading to its last so far. */
 static enum status persist_label(struct pipeline *p, const struct change *c, struct why *why)
 {
@@ -116,6 +128,8 @@ enum status changes_persist(struct pipeline *p, struct why *why)
 		st = change_persist_event(p, c, why);
 		if (st == STATUS_OK)
 			st = persist_label(p, c, why);
+		if (st == STATUS_OK)
+			st = put_in_outbox(p, c, why);
 		if (st == STATUS_OK && !c->machine->touched)
 			st = persist_alarm(p, c->machine, why);
 	}
@@ -126,7 +140,27 @@ enum status changes_persist(struct pipeline *p, struct why *why)
 		if (m->alarm_unsaved)
 			st = persist_alarm(p, m, why);
 	}
-	return st == STATUS_OK ? persist_watched(p, why) : st;
+	if (st == STATUS_OK)
+		st = persist_watched(p, why);
+	if (st == STATUS_OK && p->options.outbox)
+		st = outbox_settle(p->options.outbox, why);
+	return st;
+}
+
+enum status transaction_end(struct pipeline *p, enum status st, struct why *why)
+{
+	if (st == STATUS_OK)
+		st = store_commit(p->options.store, why);
+	else
+		store_rollback(p->options.store);
+	p->in_outbox = st == STATUS_OK && p->options.outbox;
+	if (!p->options.outbox)
+		return st;
+	if (st == STATUS_OK)
+		outbox_committed(p->options.outbox);
+	else
+		outbox_rolled_back(p->options.outbox);
+	return st;
 }
 
 /* ---- to those who ask ---- */
@@ -225,7 +259,7 @@ void changes_tell(struct pipeline *p, size_t first, size_t end)
 		if (c->change == ALARM_RAISED || c->change == ALARM_CLEARED)
 			metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE,
 				c->change == ALARM_RAISED ? 1 : -1);
-		if (!publish_alarm(p, c->machine->name, &c->alarm))
+		if (!p->in_outbox && !publish_alarm(p, c->machine->name, &c->alarm))
 			c->machine->alarm_unsent = p->alarms_unsent = true;
 	}
 	if (end > first)
@@ -243,15 +277,14 @@ void changes_conclude(struct pipeline *p)
 	enum status st = store_begin(p->options.store, &why);
 	if (st == STATUS_OK)
 		st = changes_persist(p, &why);
-	if (st == STATUS_OK)
-		st = store_commit(p->options.store, &why);
-	else
-		store_rollback(p->options.store);
+	st = transaction_end(p, st, &why);
 	if (st != STATUS_OK)
 		metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
 	changes_settle(p, st != STATUS_OK);
 	changes_tell(p, 0, p->change_count);
 	p->change_count = 0;
+	if (p->in_outbox)
+		outbox_pump(p->options.outbox);
 }
 
 static void tick_machine(struct pipeline *p, struct machine *m, int64_t now_ms)
@@ -269,6 +302,23 @@ static void tick_machine(struct pipeline *p, struct machine *m, int64_t now_ms)
 	change_add(p, m, change, change_event(change), now_ms);
 }
 
+/* When no batch takes out what has arrived, and when the broker was away. */
+static void tend_outbox(struct pipeline *p)
+{
+	struct outbox *outbox = p->options.outbox;
+	struct why why;
+
+	if (outbox_unsettled(outbox)) {
+		enum status st = store_begin(p->options.store, &why);
+		if (st == STATUS_OK)
+			st = outbox_settle(outbox, &why);
+		(void)transaction_end(p, st, &why); /* a failing store: tried again */
+	}
+	outbox_pump(outbox);
+	metrics_set(p->options.metrics, METRIC_OUTBOX, (int64_t)outbox_length(outbox));
+	metrics_set(p->options.metrics, METRIC_OUTBOX_DROPPED, (int64_t)outbox_dropped(outbox));
+}
+
 /* Between two looks at what only time changes. */
 enum { RATES_MS = 1000 };
 
@@ -281,6 +331,8 @@ void pipeline_tick(struct pipeline *p, int64_t now_ms, bool connected)
 	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m))
 		tick_machine(p, m, now_ms);
 	changes_conclude(p);
+	if (p->options.outbox)
+		tend_outbox(p);
 	if (now_ms - p->rates_ms < RATES_MS && now_ms >= p->rates_ms)
 		return;
 	p->rates_ms = now_ms;

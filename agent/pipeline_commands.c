@@ -123,10 +123,12 @@ static enum status write_forgotten(
 		st = change_persist_event(p, &change, why);
 	if (st == STATUS_OK)
 		st = store_set_alarm(p->options.store, m->name, NULL, why);
-	if (st == STATUS_OK)
-		return store_commit(p->options.store, why);
-	store_rollback(p->options.store);
-	return st;
+	if (st == STATUS_OK && p->options.outbox) {
+		char topic[TOPIC_SIZE];
+		snprintf(topic, sizeof(topic), "alerts/%s/alarm", m->name);
+		st = outbox_put(p->options.outbox, topic, "", 0, true, why);
+	}
+	return transaction_end(p, st, why);
 }
 
 /* Its alarm is gone, here, in the store and at the broker; its history stays. */
@@ -138,10 +140,12 @@ static enum status forget(
 	if (write_forgotten(p, m, command, why) != STATUS_OK)
 		return STATUS_UNAVAILABLE;
 	snprintf(topic, sizeof(topic), "alerts/%s/alarm", m->name);
-	if (!p->options.publish(p->options.context, topic, "", 0, 1, true))
+	if (!p->in_outbox && !p->options.publish(p->options.context, topic, "", 0, 1, true))
 		log_warning("the retained alarm of forgotten machine %s stays at the broker: it is "
 			    "away",
 			m->name);
+	if (p->in_outbox)
+		outbox_pump(p->options.outbox);
 	if (p->options.board)
 		board_remove(p->options.board, m->name);
 	if (alarm_active(&m->alarm))

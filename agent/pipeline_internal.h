@@ -58,6 +58,7 @@ struct pipeline {
 	int64_t heard_ms; /* since when we are connected without a break, 0: we are not */
 	int64_t watched_ms, watched_saved_ms; /* the sum of what machines were watched */
 	int64_t rates_ms;                     /* when these were last worked out */
+	bool in_outbox; /* the changes in hand were stored, and with them what tells of them */
 	struct log_limit rejected[REJECT_COUNT];
 	struct log_limit groups;
 };
@@ -76,9 +77,11 @@ void change_add(struct pipeline *p, struct machine *machine, enum alarm_change c
 const char *change_event(enum alarm_change change);
 /* Into the open transaction: the changes, and what readings did to alarms. */
 enum status changes_persist(struct pipeline *p, struct why *why);
+/* The open transaction's end: what the outbox took with it is kept, or is not. */
+enum status transaction_end(struct pipeline *p, enum status st, struct why *why);
 /* After the commit (or, with `unsaved`, without one): shows them to those who ask. */
 void changes_settle(struct pipeline *p, bool unsaved);
-/* Publishes and counts the changes first .. end - 1. */
+/* Publishes (unless the outbox does) and counts the changes first .. end - 1. */
 void changes_tell(struct pipeline *p, size_t first, size_t end);
 /* The changes so far, in a transaction of their own; what cannot be written is told all the same,
  * and written when it can. */

@@ -117,6 +117,7 @@ void requests_answer(void *context, const struct message *message)
 	}
 	text_add(&answer, "}");
 	snprintf(topic, sizeof(topic), "isolde/%s/response/%s", requests->client_id, verb);
-	if (mqtt_publish(requests->mqtt, topic, body, text_end(&answer), 1, false, 0) != STATUS_OK)
+	if (mqtt_publish(requests->mqtt, topic, body, text_end(&answer), 1, false, MQTT_UNTOLD) !=
+		STATUS_OK)
 		log_warning("response to %s not published, ignoring it: the broker is away", verb);
 }

@@ -499,7 +499,7 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 	if (atomic_load(&mqtt->unsent) >= MQTT_UNSENT_MAX)
 		return STATUS_FULL;
 	struct ticket *ticket = NULL;
-	if (mqtt->on_published) {
+	if (mqtt->on_published && token != MQTT_UNTOLD) {
 		ticket = malloc(sizeof(*ticket));
 		if (!ticket)
 			return STATUS_FULL;

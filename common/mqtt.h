@@ -67,6 +67,9 @@ enum status mqtt_create(
 /* Begins to connect and returns. */
 enum status mqtt_start(struct mqtt *mqtt, struct why *why) MUST_USE;
 
+/* A token for who does not want to know the end. */
+#define MQTT_UNTOLD (UINT64_MAX - 1)
+
 /* STATUS_UNAVAILABLE while the broker is away, STATUS_FULL when MQTT_UNSENT_MAX publishes wait
  * for their end; both mean that nothing was taken. `token` comes back in on_published. */
 enum { MQTT_UNSENT_MAX = 20000 };

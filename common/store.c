@@ -1,3 +1,4 @@
+#include "common/failpoint.h"
 #include "common/fileio.h"
 #include "common/store_internal.h"
 #include <errno.h>
@@ -5,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are stored little-endian");
@@ -227,8 +229,11 @@ static enum status set_up(struct store *store, struct why *why)
 		return st;
 	if (empty && (st = create_schema(store, why)))
 		return st;
-	if (writer && (st = store_alarm_set_up(store, why)))
+	if (writer &&
+		((st = store_alarm_set_up(store, why)) || (st = store_outbox_set_up(store, why))))
 		return st;
+	if (store->mode == STORE_CHECKPOINT)
+		return execute(store, "PRAGMA busy_timeout=100", why);
 	if ((st = load_key(store, why)))
 		return st;
 	for (int i = 0; i < (writer ? SQL_COUNT : SQL_READER_COUNT); i++) {
@@ -236,6 +241,35 @@ static enum status set_up(struct store *store, struct why *why)
 			    &store->statement[i], NULL) != SQLITE_OK)
 			return store_fail(store, "preparing", why);
 	}
+	return STATUS_OK;
+}
+
+enum status store_set_durability(struct store *store, enum durability durability, struct why *why)
+{
+	return execute(store,
+		durability == DURABILITY_STRICT ? "PRAGMA synchronous=FULL"
+						: "PRAGMA synchronous=NORMAL",
+		why);
+}
+
+enum status store_leave_checkpoints(struct store *store, struct why *why)
+{
+	return execute(store, "PRAGMA wal_autocheckpoint=0", why);
+}
+
+enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why *why)
+{
+	char path[4096];
+	struct stat wal = { .st_size = 0 };
+
+	FAILPOINT(during_checkpoint);
+	snprintf(path, sizeof(path), "%s-wal", store->path);
+	*wal_bytes = stat(path, &wal) == 0 ? wal.st_size : 0;
+	int mode = wal.st_size > STORE_WAL_BYTES ? SQLITE_CHECKPOINT_TRUNCATE
+						 : SQLITE_CHECKPOINT_PASSIVE;
+	int rc = sqlite3_wal_checkpoint_v2(store->db, NULL, mode, NULL, NULL);
+	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
+		return store_fail(store, "moving the WAL into the file", why);
 	return STATUS_OK;
 }
 
@@ -263,7 +297,9 @@ static enum status open_file(struct store *store, struct why *why)
 {
 	bool writer = store->mode == STORE_WRITE;
 	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-		(writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+		(writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+				: store->mode == STORE_CHECKPOINT ? SQLITE_OPEN_READWRITE
+								  : SQLITE_OPEN_READONLY);
 
 	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) == SQLITE_OK)
 		return STATUS_OK;
@@ -310,6 +346,7 @@ void store_close(struct store *store)
 	for (int i = 0; i < SQL_COUNT; i++)
 		sqlite3_finalize(store->statement[i]);
 	store_alarm_finish(store);
+	store_outbox_finish(store);
 	sqlite3_close(store->db); /* the last connection moves the WAL into the file */
 	if (store->lock >= 0)
 		close(store->lock);

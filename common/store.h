@@ -22,7 +22,11 @@
 #include <stdint.h>
 
 struct store;
-enum store_mode { STORE_WRITE, STORE_READ };
+enum store_mode {
+	STORE_WRITE,
+	STORE_READ,
+	STORE_CHECKPOINT, /* beside a writer; only for store_checkpoint */
+};
 
 /* STORE_WRITE makes the file (and its folders) when it is missing, refuses one of another
  * program or of a newer schema. ":memory:" works for a writer. *out is the caller's. */
@@ -31,6 +35,18 @@ enum status store_open(
 void store_close(struct store *store); /* NULL is fine; a writer checkpoints */
 
 /* ---- the writer ---- */
+
+/* What a commit survives. STRICT: a power cut (the WAL is synced at every commit; group commit
+ * hides what it costs); what a writer has when it is opened. BALANCED: the end of the process, and
+ * of a power cut all but what came since the last store_checkpoint. */
+enum durability { DURABILITY_STRICT, DURABILITY_BALANCED };
+enum status store_set_durability(
+	struct store *store, enum durability durability, struct why *why) MUST_USE;
+
+/* From now on somebody else calls store_checkpoint: commits leave the WAL alone. Done by a commit
+ * it stalls intake by 20 to 60 ms now and then. */
+enum status store_leave_checkpoints(struct store *store, struct why *why) MUST_USE;
+
 enum status store_begin(struct store *store, struct why *why) MUST_USE;
 /* All, or none: after a failure the transaction is gone and store_begin starts anew. */
 enum status store_commit(struct store *store, struct why *why) MUST_USE;
@@ -64,6 +80,14 @@ enum status store_alarms(
 /* The time of a machine's newest stored reading, -1 if there is none. */
 enum status store_newest(
 	struct store *store, const char *machine, int64_t *at_ms, struct why *why) MUST_USE;
+
+/* ---- STORE_CHECKPOINT ---- */
+
+/* Syncs what was committed and moves it from the WAL into the file, beside the writer. *wal_bytes
+ * is the WAL's size on disk. Where it has grown beyond STORE_WAL_BYTES it is begun anew, for which
+ * the writer may have to wait a moment. STATUS_OK too when readers keep it from doing all. */
+enum { STORE_WAL_BYTES = 64 * 1024 * 1024 };
+enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why *why) MUST_USE;
 
 /* ---- readers ---- */
 enum { STORE_LIMIT_MAX = 1000 };

@@ -98,6 +98,18 @@ enum alarm_sql {
 enum status store_alarm_set_up(struct store *store, struct why *why); /* the writer's */
 void store_alarm_finish(struct store *store);
 
+/* store_outbox.c */
+enum outbox_sql {
+	OUTBOX_SQL_ADD,
+	OUTBOX_SQL_REMOVE,
+	OUTBOX_SQL_DROP,
+	OUTBOX_SQL_COUNT_ALL,
+	OUTBOX_SQL_EACH,
+	OUTBOX_SQL_COUNT
+};
+enum status store_outbox_set_up(struct store *store, struct why *why); /* the writer's */
+void store_outbox_finish(struct store *store);
+
 struct machine_cache;
 struct feature_set {
 	int64_t id;
@@ -112,6 +124,7 @@ struct store {
 	char *path;
 	sqlite3_stmt *statement[SQL_COUNT];
 	sqlite3_stmt *alarm_statement[ALARM_SQL_COUNT];
+	sqlite3_stmt *outbox_statement[OUTBOX_SQL_COUNT];
 	uint64_t key[2];
 	bool in_transaction;
 	struct feature_set *feature_sets; /* seen so far */

@@ -1,4 +1,5 @@
 #include "common/digest.h"
+#include "common/failpoint.h"
 #include "common/store_internal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -390,8 +391,10 @@ enum status store_commit(struct store *store, struct why *why)
 {
 	enum status st = write_dirty(store, why);
 
+	FAILPOINT(before_commit);
 	if (st == STATUS_OK)
 		st = store_run(store, store_statement(store, SQL_COMMIT), "commit", why);
+	FAILPOINT(after_commit);
 	if (st == STATUS_OK)
 		store->in_transaction = false;
 	else

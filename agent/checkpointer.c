@@ -1,0 +1,110 @@
+#include "agent/checkpointer.h"
+#include "common/log.h"
+#include "common/store.h"
+#include "common/timeutil.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Between two checkpoints: within the second that store.durability = balanced promises, and short
+ * enough that a burst of 40,000 rows a second leaves some 10 MB. */
+enum { PERIOD_MS = 400 };
+
+struct checkpointer {
+	pthread_t thread;
+	char *path;
+	struct metrics *metrics;
+	struct store *store; /* NULL: to be opened */
+	pthread_mutex_t lock;
+	pthread_cond_t stopped;
+	bool stop;
+	struct log_limit limit;
+};
+
+static void checkpoint(struct checkpointer *c)
+{
+	struct why why;
+	int64_t wal_bytes;
+	enum status st = STATUS_OK;
+
+	if (!c->store)
+		st = store_open(c->path, STORE_CHECKPOINT, &c->store, &why);
+	if (st == STATUS_OK)
+		st = store_checkpoint(c->store, &wal_bytes, &why);
+	if (st == STATUS_OK) {
+		metrics_set(c->metrics, METRIC_WAL_BYTES, wal_bytes);
+		return;
+	}
+	/* A full disk, or a file that was put aside: with a fresh connection it goes on. */
+	log_limited(&c->limit, LOG_LEVEL_WARNING, "no checkpoint, trying again: %s", why.text);
+	store_close(c->store);
+	c->store = NULL;
+}
+
+static void *work(void *context)
+{
+	struct checkpointer *c = context;
+	struct timespec until;
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->stop) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += PERIOD_MS * 1000000L;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&c->stopped, &c->lock, &until);
+		if (c->stop)
+			break;
+		pthread_mutex_unlock(&c->lock);
+		checkpoint(c);
+		pthread_mutex_lock(&c->lock);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+enum status checkpointer_start(
+	const char *path, struct metrics *metrics, struct checkpointer **out, struct why *why)
+{
+	struct checkpointer *c = calloc(1, sizeof(*c));
+	pthread_condattr_t attributes;
+
+	if (!c || !(c->path = strdup(path))) {
+		free(c);
+		return fail(why, STATUS_NO_MEMORY, "no memory for the checkpoints");
+	}
+	c->metrics = metrics;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->stopped, &attributes);
+	pthread_condattr_destroy(&attributes);
+	int rc = pthread_create(&c->thread, NULL, work, c);
+	if (rc != 0) {
+		pthread_cond_destroy(&c->stopped);
+		pthread_mutex_destroy(&c->lock);
+		free(c->path);
+		free(c);
+		return fail(why, STATUS_NO_MEMORY, "no thread for checkpoints: %s", strerror(rc));
+	}
+	*out = c;
+	return STATUS_OK;
+}
+
+void checkpointer_stop(struct checkpointer *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_cond_signal(&c->stopped);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->thread, NULL);
+	store_close(c->store);
+	pthread_cond_destroy(&c->stopped);
+	pthread_mutex_destroy(&c->lock);
+	free(c->path);
+	free(c);
+}
