@@ -52,7 +52,7 @@ static void prepare_rig(const char *host, const char *store)
 	CU_ASSERT_EQUAL_FATAL(model_slot_create(&rig.slot), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(metrics_create(&rig.metrics), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(board_create(&rig.board), STATUS_OK);
-	CU_ASSERT_EQUAL_FATAL(desk_create(&rig.desk), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(desk_create(NULL, NULL, &rig.desk), STATUS_OK);
 	rig.health.slot = rig.slot;
 	rig.health.metrics = rig.metrics;
 	rig.health.store_path = store;
