@@ -56,7 +56,8 @@ struct command_answer {
 enum { DESK_WAITING_MAX = 16, DESK_DEADLINE_MS = 3000 };
 
 struct desk;
-enum status desk_create(struct desk **out) MUST_USE;
+/* `wake` (may be NULL) is called when a command comes, to fetch the worker. */
+enum status desk_create(void (*wake)(void *context), void *context, struct desk **out) MUST_USE;
 void desk_destroy(struct desk *desk); /* nobody waits; NULL is fine */
 
 /* Waits for the worker's answer, DESK_DEADLINE_MS at most: STATUS_UNAVAILABLE after that, and the

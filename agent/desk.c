@@ -18,15 +18,19 @@ struct desk {
 	struct ticket *waiting[DESK_WAITING_MAX]; /* in order */
 	size_t count;
 	bool closed;
+	void (*wake)(void *context);
+	void *context;
 };
 
-enum status desk_create(struct desk **out)
+enum status desk_create(void (*wake)(void *context), void *context, struct desk **out)
 {
 	struct desk *desk = calloc(1, sizeof(*desk));
 	pthread_condattr_t monotonic;
 
 	if (!desk)
 		return STATUS_NO_MEMORY;
+	desk->wake = wake;
+	desk->context = context;
 	pthread_mutex_init(&desk->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -89,6 +93,8 @@ void desk_ask(struct desk *desk, const struct command *command, struct command_a
 			"%d requests wait already; nothing was done", DESK_WAITING_MAX);
 	} else {
 		desk->waiting[desk->count++] = &ticket;
+		if (desk->wake)
+			desk->wake(desk->context);
 		await(desk, &ticket);
 	}
 	pthread_mutex_unlock(&desk->lock);

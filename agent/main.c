@@ -157,11 +157,12 @@ static void on_message(void *context, const struct mqtt_message *in)
 		.payload = in->payload,
 	};
 
-	if (strncmp(in->topic, agent->request_prefix, strlen(agent->request_prefix)) == 0)
-		(void)queue_push(
-			agent->requests_queue, &message); /* a dropped request goes unanswered */
-	else
+	if (strncmp(in->topic, agent->request_prefix, strlen(agent->request_prefix)) != 0) {
 		take_reading(agent, &message);
+		return;
+	}
+	(void)queue_push(agent->requests_queue, &message); /* a dropped one goes unanswered */
+	queue_nudge(agent->queue);
 }
 
 static bool on_publish(
@@ -184,6 +185,11 @@ static void on_published(void *context, uint64_t token, bool delivered)
 {
 	struct agent *agent = context;
 	outbox_ended(agent->outbox, token, delivered);
+}
+
+static void wake_worker(void *context)
+{
+	queue_nudge(context);
 }
 
 static enum status make_mqtt(struct agent *agent, struct why *why)
@@ -469,7 +475,8 @@ static enum status start(struct agent *agent, struct why *why)
 	if ((st = metrics_create(&agent->metrics)) || (st = model_slot_create(&agent->slot)) ||
 		(st = queue_create((size_t)config->reading.queue_kb * 1024, &agent->queue)) ||
 		(st = queue_create(REQUEST_BYTES, &agent->requests_queue)) ||
-		(st = board_create(&agent->board)) || (st = desk_create(&agent->desk)))
+		(st = board_create(&agent->board)) ||
+		(st = desk_create(wake_worker, agent->queue, &agent->desk)))
 		return fail(why, st, "no memory to start");
 	if ((st = make_mqtt(agent, why)))
 		return st;

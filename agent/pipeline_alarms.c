@@ -219,6 +219,14 @@ static void group(struct pipeline *p, bool fresh)
 		stats->in_group, stats->group);
 }
 
+/* Families of metrics are in the order of what they count. */
+_Static_assert(METRIC_ALARMS_SUPPRESSED - METRIC_ALARMS_NORMAL == ALARM_SUPPRESSED, "states");
+_Static_assert(METRIC_ALARMS_SHELVED - METRIC_ALARMS_NORMAL == ALARM_SHELVED, "states");
+_Static_assert(METRIC_CAUSE_SILENT - METRIC_CAUSE_ANOMALY == ALARM_SILENT, "causes");
+_Static_assert(METRIC_CAUSE_STUCK - METRIC_CAUSE_ANOMALY == ALARM_STUCK, "causes");
+_Static_assert(METRIC_QUALITY_SKEW - METRIC_QUALITY_GOOD == QUALITY_SKEW, "qualities");
+_Static_assert(METRIC_QUALITY_STUCK - METRIC_QUALITY_GOOD == QUALITY_STUCK, "qualities");
+
 void alarms_show_rates(struct pipeline *p)
 {
 	struct metrics *metrics = p->options.metrics;

@@ -130,7 +130,7 @@ static void test_desk(void)
 	struct desk *desk;
 	int done = 0;
 
-	CU_ASSERT_EQUAL_FATAL(desk_create(&desk), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(desk_create(NULL, NULL, &desk), STATUS_OK);
 	for (int i = 0; i < DESK_WAITING_MAX; i++)
 		begin(&askers[i], desk, i);
 	while (done < DESK_WAITING_MAX && time_monotonic_ns() < deadline) {
@@ -155,7 +155,7 @@ static void test_deadline(void)
 	struct desk *desk;
 	int full = 0, late = 0, done = 0;
 
-	CU_ASSERT_EQUAL_FATAL(desk_create(&desk), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(desk_create(NULL, NULL, &desk), STATUS_OK);
 	for (int i = 0; i <= DESK_WAITING_MAX; i++)
 		begin(&askers[i], desk, i);
 	for (int i = 0; i <= DESK_WAITING_MAX; i++) {
@@ -175,7 +175,7 @@ static void test_closed(void)
 	static struct asker waiting, coming;
 	struct desk *desk;
 
-	CU_ASSERT_EQUAL_FATAL(desk_create(&desk), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(desk_create(NULL, NULL, &desk), STATUS_OK);
 	begin(&waiting, desk, 1);
 	desk_close(desk);
 	begin(&coming, desk, 2);
