@@ -29,6 +29,10 @@ static void checkpoint(struct checkpointer *c)
 	int64_t wal_bytes;
 	enum status st = STATUS_OK;
 
+	if (c->store && store_stale(c->store)) {
+		store_close(c->store);
+		c->store = NULL;
+	}
 	if (!c->store)
 		st = store_open(c->path, STORE_CHECKPOINT, &c->store, &why);
 	if (st == STATUS_OK)

@@ -39,6 +39,8 @@ struct store_config {
 	enum durability durability;
 	int64_t batch;      /* readings of one commit, at most */
 	int64_t hold_s;     /* readings wait for a failing store, then they are dropped */
+	int64_t keep_days;  /* readings go after, 0: never */
+	int64_t max_mb;     /* the oldest readings go, 0: never */
 	int64_t reserve_mb; /* free space below which /health says so */
 };
 

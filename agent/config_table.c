@@ -151,8 +151,12 @@ const struct setting settings[] = {
 		"The largest commit"),
 	INTEGER(store, hold_s, "10", 0, 3600, "s",
 		"How long readings wait for a store that can't be written; then they are dropped"),
+	INTEGER(store, keep_days, "0", 0, 36500, "days",
+		"Readings go so long after their arrival; 0: never"),
+	INTEGER(store, max_mb, "0", 0, 1048576, "MB",
+		"A larger history loses its oldest readings, a minute at a time; 0: never"),
 	INTEGER(store, reserve_mb, "16", 0, 1048576, "MB",
-		"Free disk space below which /health complains"),
+		"Free disk space below which /health complains; below a quarter, nothing is stored"),
 
 	TEXT(model, path, "data/models/default.json", 1, NULL,
 		"The model file that isolde-trainer made."),

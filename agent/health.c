@@ -86,11 +86,26 @@ static void check_subscription(
 
 static void check_store(struct health *health, struct check *check)
 {
-	bool failing = atomic_load(&health->store_failing);
+	int64_t aside = metrics_get(health->metrics, METRIC_STORE_PUT_ASIDE);
+	const char *detail = "readings are stored";
 
-	check->level = failing ? LEVEL_FAIL : LEVEL_OK;
-	snprintf(check->detail, sizeof(check->detail),
-		failing ? "readings cannot be stored" : "readings are stored");
+	if (atomic_load(&health->store_read_only)) {
+		check->level = LEVEL_DEGRADED;
+		detail = "the disk can only be read: readings are scored and raise alarms, but "
+			 "are not stored";
+	} else if (atomic_load(&health->store_failing)) {
+		check->level = LEVEL_FAIL;
+		detail = "readings cannot be stored";
+	}
+	snprintf(check->detail, sizeof(check->detail), "%s; durability %s", detail,
+		health->balanced ? "balanced" : "strict");
+	if (aside == 0)
+		return;
+	if (check->level == LEVEL_OK)
+		check->level = LEVEL_DEGRADED;
+	size_t used = strlen(check->detail);
+	snprintf(check->detail + used, sizeof(check->detail) - used,
+		"; a damaged history was put aside as %.100s.corrupt-1", health->store_path);
 }
 
 static void folder_of(const char *path, char *out, size_t size)

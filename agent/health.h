@@ -21,7 +21,8 @@ struct health {
 	int64_t reserve_bytes; /* of free disk space */
 	int64_t grace_ms;      /* a lost connection is only "degraded" this long */
 	int64_t started_ms;    /* wall clock */
-	atomic_bool store_failing;
+	atomic_bool store_failing, store_read_only;
+	bool balanced;           /* store.durability */
 	_Atomic int64_t beat_ns; /* monotonic: when the worker last moved */
 	_Atomic int64_t
 		lost_ns; /* monotonic: since when the broker is away, 0: it never was there */

@@ -23,10 +23,11 @@ static enum status take(struct store_pool *pool, struct store **out, struct why 
 	if (pool->count > 0)
 		store = pool->idle[--pool->count];
 	pthread_mutex_unlock(&pool->lock);
-	if (store) {
+	if (store && !store_stale(store)) {
 		*out = store;
 		return STATUS_OK;
 	}
+	store_close(store);
 	if (access(pool->path, F_OK) != 0 && errno == ENOENT)
 		return fail(why, STATUS_NOT_FOUND, "%s: not there yet", pool->path);
 	return store_open(pool->path, STORE_READ, out, why);

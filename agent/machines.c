@@ -56,7 +56,7 @@ static enum status add(
 	}
 	*out = &entry->machine;
 	/* The machine is there even if the store can't say when it was last heard of. */
-	entry->machine.newest_ms = -1;
+	entry->machine.newest_ms = entry->machine.newest_seq = -1;
 	entry->machine.watch.pace.at_ms = -1;
 	return store_newest(machines->store, name, &entry->machine.newest_ms, why);
 }

@@ -14,7 +14,8 @@ struct watch {
 
 struct machine {
 	char name[MACHINE_NAME_MAX + 1];
-	int64_t newest_ms; /* time of its newest reading, -1: none yet */
+	int64_t newest_ms;  /* time of its newest reading, -1: none yet */
+	int64_t newest_seq; /* number of its newest reading since the start, -1: none yet */
 	struct watch watch;
 	int64_t saved_patience_ms; /* of the pace, as the store has it */
 	struct alarm alarm;

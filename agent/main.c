@@ -9,6 +9,7 @@
 #include "agent/pipeline.h"
 #include "agent/reload.h"
 #include "agent/requests.h"
+#include "agent/reserve.h"
 #include "agent/topic.h"
 #include "agent/worker.h"
 #include "common/log.h"
@@ -113,6 +114,7 @@ struct agent {
 	struct model_slot *slot;
 	struct store *store;
 	struct checkpointer *checkpointer;
+	struct reserve *reserve;
 	struct outbox *outbox;
 	struct queue *queue, *requests_queue;
 	struct mqtt *mqtt;
@@ -243,6 +245,7 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.publish = on_publish,
 		.context = agent,
 		.board = agent->board,
+		.reserve = agent->reserve,
 		.outbox = agent->outbox,
 		.topic = config->mqtt.topic,
 		.reading = config->reading,
@@ -271,6 +274,9 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.mqtt = agent->mqtt,
 		.health = &agent->health,
 		.batch = (size_t)agent->config->store.batch,
+		.store = agent->store,
+		.retention = { .keep_ms = agent->config->store.keep_days * INT64_C(86400000),
+			.max_bytes = agent->config->store.max_mb * INT64_C(1048576) },
 		.hold_ms = agent->config->store.hold_s * 1000,
 		.desk = agent->desk,
 		.requests = agent->requests_queue,
@@ -307,6 +313,7 @@ static void fill_health(struct agent *agent)
 	health->metrics = agent->metrics;
 	health->store_path = agent->config->store.path;
 	health->reserve_bytes = agent->config->store.reserve_mb * 1048576;
+	health->balanced = agent->config->store.durability == DURABILITY_BALANCED;
 	health->grace_ms = agent->config->mqtt.grace_s * 1000;
 	health->started_ms = time_now_ms();
 	atomic_store(&health->beat_ns, time_monotonic_ns());
@@ -447,10 +454,47 @@ static void stop(struct agent *agent)
 	desk_destroy(agent->desk);
 	board_destroy(agent->board);
 	outbox_destroy(agent->outbox);
+	reserve_close(agent->reserve);
 	checkpointer_stop(agent->checkpointer);
 	store_close(agent->store);
 	model_slot_destroy(agent->slot);
 	metrics_destroy(agent->metrics);
+}
+
+/* A damaged history is put aside, and on a disk that can only be read the agent does without. */
+static enum status open_store(struct agent *agent, struct why *why)
+{
+	const char *path = agent->config->store.path;
+	enum status st = store_open(path, STORE_WRITE, &agent->store, why);
+
+	if (st != STATUS_CORRUPT && st != STATUS_READ_ONLY)
+		return st;
+	log_error("%s%s", why->text,
+		st == STATUS_CORRUPT
+			? "; it is put aside, and a new history begun"
+			: "; readings are scored and raise alarms, but are not stored");
+	bool damaged = st == STATUS_CORRUPT;
+	st = store_open_unready(path, &agent->store, why);
+	if (st == STATUS_OK && damaged) {
+		st = store_reopen(agent->store, true, why);
+		metrics_add(agent->metrics, METRIC_STORE_PUT_ASIDE, 1);
+	} else if (st == STATUS_OK) {
+		atomic_store(&agent->health.store_failing, true);
+		atomic_store(&agent->health.store_read_only, true);
+	}
+	return st;
+}
+
+static void open_reserve(struct agent *agent)
+{
+	const struct store_config *config = &agent->config->store;
+	struct why why;
+
+	if (reserve_open(config->path, config->durability == DURABILITY_STRICT, &agent->reserve,
+		    &why) != STATUS_OK)
+		log_warning("no reserve beside the history: %s; what is counted while the history "
+			    "cannot be written would not survive a kill",
+			why.text);
 }
 
 static enum status make_store(struct agent *agent, struct why *why)
@@ -458,11 +502,14 @@ static enum status make_store(struct agent *agent, struct why *why)
 	const struct store_config *config = &agent->config->store;
 	enum status st;
 
-	if ((st = store_open(config->path, STORE_WRITE, &agent->store, why)) ||
+	if ((st = open_store(agent, why)) ||
 		(st = store_set_durability(agent->store, config->durability, why)) ||
 		(st = store_leave_checkpoints(agent->store, why)) ||
+		(st = store_stop_at(
+			 agent->store, config->reserve_mb * INT64_C(1048576) / 4, why)) ||
 		(st = checkpointer_start(config->path, agent->metrics, &agent->checkpointer, why)))
 		return st;
+	open_reserve(agent);
 	return outbox_create(agent->store, (size_t)agent->config->alerts.outbox_max, on_send, agent,
 		&agent->outbox, why);
 }

@@ -32,8 +32,8 @@ struct outbox {
 enum status outbox_create(struct store *store, size_t max, outbox_send *send, void *context,
 	struct outbox **out, struct why *why)
 {
-	int64_t length;
-	enum status st = store_outbox_count(store, &length, why);
+	int64_t length = 0;
+	enum status st = store_ready(store) ? store_outbox_count(store, &length, why) : STATUS_OK;
 
 	if (st != STATUS_OK)
 		return st;
@@ -240,12 +240,18 @@ uint64_t outbox_dropped(const struct outbox *outbox)
 	return outbox->dropped_before;
 }
 
-void outbox_forget(struct outbox *outbox)
+enum status outbox_reload(struct outbox *outbox, struct why *why)
 {
+	int64_t length;
+	enum status st = store_outbox_count(outbox->store, &length, why);
+
+	if (st != STATUS_OK)
+		return st;
 	pthread_mutex_lock(&outbox->lock);
 	outbox->flights = 0;
 	pthread_mutex_unlock(&outbox->lock);
-	outbox->length = outbox->length_before = 0;
+	outbox->length = outbox->length_before = length;
 	outbox->sent_id = 0;
-	outbox->more = false;
+	outbox->more = length > 0;
+	return STATUS_OK;
 }

@@ -51,7 +51,7 @@ void outbox_ended(struct outbox *outbox, uint64_t token, bool delivered);
 size_t outbox_length(const struct outbox *outbox);    /* committed and not taken out */
 uint64_t outbox_dropped(const struct outbox *outbox); /* given up since the start */
 
-/* The store was replaced by an empty one. */
-void outbox_forget(struct outbox *outbox);
+/* The store was opened again, or replaced: what it holds is sent from the first on. */
+enum status outbox_reload(struct outbox *outbox, struct why *why) MUST_USE;
 
 #endif

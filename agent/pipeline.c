@@ -130,6 +130,8 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 		if (v->late)
 			metrics_add(metrics, METRIC_LATE, 1);
 		metrics_machine(metrics, j->machine->name, v->score, v->reading.at_ms);
+		if (j->skipped > 0)
+			metrics_add(metrics, METRIC_SEQUENCE_GAPS, j->skipped);
 		metrics_add(metrics, METRIC_QUALITY_GOOD + (enum metric)v->quality, 1);
 		publish_verdict(p, j);
 		changes_tell(p, told, j->changes);
@@ -222,6 +224,8 @@ enum status pipeline_run(struct pipeline *p, const struct model *model,
 	}
 	changes_settle(p, mode == PIPELINE_SHED);
 	metrics_settle(p->options.metrics, &change);
+	if (mode == PIPELINE_SHED)
+		ledger_reserve(p);
 	publish(p, messages, n);
 	p->change_count = 0;
 	if (p->in_outbox)
@@ -242,14 +246,63 @@ static void restore_counter(void *context, const char *name, int64_t value)
 	}
 }
 
-static enum status restore(struct pipeline *p, struct why *why)
+void ledger_reserve(struct pipeline *p)
+{
+	struct ledger ledger;
+
+	if (!p->options.reserve)
+		return;
+	metrics_ledger(p->options.metrics, &ledger);
+	reserve_save(p->options.reserve, &ledger);
+}
+
+/* The store's counters, and what only the reserve knows: all of them if the store is a new one,
+ * else what was refused and dropped while the store could not be written. Rows decide how many
+ * were stored. */
+static void merge_ledger(const struct pipeline *p, struct ledger *out)
+{
+	struct ledger reserved;
+	bool fresh = out->stored == 0 && out->duplicate == 0;
+
+	if (!reserve_ledger(p->options.reserve, &reserved))
+		return;
+	if (fresh) {
+		out->stored = reserved.stored;
+		out->duplicate = reserved.duplicate;
+	}
+	for (int i = 0; i < REJECT_COUNT; i++)
+		out->rejected[i] = out->rejected[i] > reserved.rejected[i] ? out->rejected[i]
+									   : reserved.rejected[i];
+	for (int i = 0; i < DROP_COUNT; i++)
+		out->dropped[i] = out->dropped[i] > reserved.dropped[i] ? out->dropped[i]
+									: reserved.dropped[i];
+}
+
+enum status pipeline_take_over(struct pipeline *p, struct why *why)
 {
 	enum status st = store_counters(p->options.store, restore_counter, &p->persisted, why);
 
+	if (st == STATUS_OK)
+		st = alarms_restore(p, why);
+	if (st == STATUS_OK && p->options.outbox)
+		st = outbox_reload(p->options.outbox, why);
+	return st;
+}
+
+static enum status restore(struct pipeline *p, struct why *why)
+{
+	enum status st = STATUS_OK;
+
+	p->store_known = store_ready(p->options.store);
+	if (p->store_known)
+		st = pipeline_take_over(p, why);
 	if (st != STATUS_OK)
 		return st;
-	metrics_restore(p->options.metrics, &p->persisted);
-	return alarms_restore(p, why);
+	struct ledger ledger = p->persisted;
+	merge_ledger(p, &ledger);
+	metrics_restore(p->options.metrics, &ledger);
+	alarms_restore_reserve(p);
+	return STATUS_OK;
 }
 
 enum status pipeline_create(

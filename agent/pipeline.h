@@ -10,6 +10,7 @@
 #include "agent/metrics.h"
 #include "agent/outbox.h"
 #include "agent/queue.h"
+#include "agent/reserve.h"
 #include "common/alarm.h"
 #include "common/model.h"
 #include "common/store.h"
@@ -25,10 +26,12 @@ struct pipeline_options {
 	struct metrics *metrics; /* borrowed */
 	pipeline_publish *publish;
 	void *context;
-	struct board *board;   /* borrowed; NULL: nobody asks */
-	struct outbox *outbox; /* borrowed: alarms go by it, and verdicts of QoS 1; NULL: they are
-				  published like the others */
-	const char *topic;     /* the template, "factory/{machine}/reading" */
+	struct board *board;     /* borrowed; NULL: nobody asks */
+	struct reserve *reserve; /* borrowed: counters and alarms when the store can't be
+				    written; NULL: they are lost with the process */
+	struct outbox *outbox;   /* borrowed: alarms go by it, and verdicts of QoS 1; NULL: they are
+				    published like the others */
+	const char *topic;       /* the template, "factory/{machine}/reading" */
 	struct reading_config reading;
 	struct alarm_config alarm;
 	struct alerts_config alerts;
@@ -60,6 +63,10 @@ void pipeline_tick(struct pipeline *pipeline, int64_t now_ms, bool connected);
 /* What somebody asks of an alarm or a machine: carried out, stored and published, or refused. */
 void pipeline_command(
 	struct pipeline *pipeline, const struct command *command, struct command_answer *answer);
+
+/* After a failure that pipeline_run told of (`trouble`, *why): opens the store again, a damaged one
+ * put aside. STATUS_OK: it can be tried again. */
+enum status pipeline_mend(struct pipeline *pipeline, enum status trouble, struct why *why) MUST_USE;
 
 /* Every alarm is to be published again, because the broker may have lost them. */
 void pipeline_republish(struct pipeline *pipeline);

@@ -171,12 +171,24 @@ void alarms_show(struct pipeline *p, const struct machine *m)
 		board_put(p->options.board, m->name, &m->alarm);
 }
 
+static void put_in_reserve(struct pipeline *p, const struct machine *m)
+{
+	char text[ALARM_RECORD_MAX];
+
+	if (!p->options.reserve)
+		return;
+	alarm_encode_record(&m->alarm, m->name, text, sizeof(text));
+	reserve_put_alarm(p->options.reserve, m->name, text);
+}
+
 void changes_settle(struct pipeline *p, bool unsaved)
 {
 	for (size_t i = 0; i < p->change_count; i++) {
 		struct machine *m = p->changes[i].machine;
-		if (unsaved)
+		if (unsaved) {
 			m->alarm_unsaved = p->alarms_unsaved = true;
+			put_in_reserve(p, m);
+		}
 		alarms_show(p, m);
 	}
 	for (size_t i = 0; i < p->touched_count; i++) {
@@ -191,6 +203,7 @@ void changes_settle(struct pipeline *p, bool unsaved)
 	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m))
 		m->alarm_unsaved = false;
 	p->alarms_unsaved = false;
+	reserve_clear_alarms(p->options.reserve);
 }
 
 static bool publish_alarm(struct pipeline *p, const char *machine, const struct alarm *alarm)
@@ -344,6 +357,7 @@ void pipeline_tick(struct pipeline *p, int64_t now_ms, bool connected)
 	if (now_ms - p->rates_ms < RATES_MS && now_ms >= p->rates_ms)
 		return;
 	p->rates_ms = now_ms;
+	ledger_reserve(p);
 	alarm_stats_tick(&p->stats, now_ms);
 	alarms_show_rates(p);
 }

@@ -9,6 +9,7 @@
 #include "agent/pipeline.h"
 #include "agent/topic.h"
 #include "common/log.h"
+#include <string.h>
 
 enum { TOPIC_SIZE = MACHINE_NAME_MAX + 32 };
 
@@ -16,6 +17,7 @@ enum { TOPIC_SIZE = MACHINE_NAME_MAX + 32 };
 struct judgement {
 	enum reject reject; /* not REJECT_NONE: the rest but the message is unset */
 	bool duplicate;
+	int64_t skipped;         /* numbers left out since the machine's last reading */
 	size_t changes;          /* of p->changes, by this message and those before */
 	struct machine *machine; /* borrowed from p->machines; NULL if rejected */
 	struct verdict verdict;
@@ -58,6 +60,7 @@ struct pipeline {
 	int64_t heard_ms; /* since when we are connected without a break, 0: we are not */
 	int64_t watched_ms, watched_saved_ms; /* the sum of what machines were watched */
 	int64_t rates_ms;                     /* when these were last worked out */
+	bool store_known;                     /* its counters and alarms are taken over */
 	bool in_outbox; /* the changes in hand were stored, and with them what tells of them */
 	struct log_limit rejected[REJECT_COUNT];
 	struct log_limit groups;
@@ -91,7 +94,14 @@ enum status change_persist_event(struct pipeline *p, const struct change *c, str
 void alarms_show(struct pipeline *p, const struct machine *m);
 void alarms_show_rates(struct pipeline *p);
 
+/* The counters into the reserve. */
+void ledger_reserve(struct pipeline *p);
+/* Takes over what the store holds. */
+enum status pipeline_take_over(struct pipeline *p, struct why *why);
+
 /* pipeline_restore.c: what an earlier run left in the store. */
 enum status alarms_restore(struct pipeline *p, struct why *why);
+/* And in the reserve, while the store could not be written. */
+void alarms_restore_reserve(struct pipeline *p);
 
 #endif

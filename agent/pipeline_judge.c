@@ -100,6 +100,18 @@ static void note_newest(
 		machine->newest_ms = reading->at_ms;
 }
 
+/* Numbers that never came: lost on the way to us. One that starts again, or an old one, skips
+ * nothing. */
+static int64_t note_seq(struct machine *machine, const struct reading *reading)
+{
+	int64_t last = machine->newest_seq, seq = reading->seq;
+
+	if (seq == READING_NO_SEQ || (seq < last && reading->at_ms < machine->newest_ms))
+		return 0;
+	machine->newest_seq = seq;
+	return last >= 0 && seq > last ? seq - last - 1 : 0;
+}
+
 /* An hour of silence is no watching. */
 enum { WATCHED_MAX_MS = 3600000 };
 
@@ -292,6 +304,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 		j->machine->watch = before; /* it says nothing again */
 		return st;
 	}
+	j->skipped = note_seq(j->machine, &j->verdict.reading);
 	note_newest(p, j->machine, &j->verdict.reading);
 	note_pace(p, j->machine, &j->verdict.reading);
 	decide(p, j, &found);

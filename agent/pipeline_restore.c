@@ -41,6 +41,8 @@ static enum status restore_alarm(
 	}
 	if (st != STATUS_OK)
 		return st;
+	if (machine->alarm.id[0])
+		return STATUS_OK; /* the store was opened late: what is here is newer */
 	machine->alarm = stored->alarm;
 	alarms_show(p, machine);
 	if (alarm_active(&stored->alarm))
@@ -75,7 +77,9 @@ static void restore_pace(void *context, const char *name, int64_t value)
 	if (strncmp(name, "pace.", 5) != 0 || !machine_name_valid(name + 5, strlen(name + 5)) ||
 		value <= 0 || machines_find(p->machines, name + 5, &machine, &why) != STATUS_OK)
 		return;
-	machine->watch.pace.known_ms = machine->saved_patience_ms = value;
+	if (machine->watch.pace.known_ms == 0)
+		machine->watch.pace.known_ms = value;
+	machine->saved_patience_ms = value;
 }
 
 /* Alarms of the last minutes, oldest first, so that a flood goes on where it was. */
@@ -131,4 +135,28 @@ enum status alarms_restore(struct pipeline *p, struct why *why)
 	if (st == STATUS_OK)
 		alarms_show_rates(p);
 	return st;
+}
+
+static void take_reserved(void *context, const char *name, const char *record)
+{
+	struct pipeline *p = context;
+	struct machine *machine;
+	struct alarm alarm;
+	struct why why;
+
+	if (!machine_name_valid(name, strlen(name)) ||
+		alarm_decode(record, strlen(record), &alarm, &why) != STATUS_OK ||
+		machines_find(p->machines, name, &machine, &why) == STATUS_FULL)
+		return;
+	bool was = alarm_active(&machine->alarm), is = alarm_active(&alarm);
+	metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, is - was);
+	machine->alarm = alarm;
+	machine->alarm_unsaved = p->alarms_unsaved = true;
+	machine->alarm_unsent = p->alarms_unsent = true;
+	alarms_show(p, machine);
+}
+
+void alarms_restore_reserve(struct pipeline *p)
+{
+	reserve_alarms(p->options.reserve, take_reserved, p);
 }

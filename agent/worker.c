@@ -16,6 +16,9 @@ enum { TICK_MS = 100 };
 /* Between two attempts to write a failing store. */
 enum { RETRY_MS = 250 };
 
+/* Between two attempts to open it again. */
+enum { MEND_MS = 500 };
+
 struct worker {
 	struct worker_options options;
 	pthread_t thread;
@@ -23,6 +26,7 @@ struct worker {
 	uint64_t connects;             /* of the connection, when alarms were last published */
 	int64_t failing_ns;            /* monotonic: since when the store fails, 0: it does not */
 	int64_t retry_ns;              /* when it is tried again */
+	int64_t mend_ns;               /* and opened again, at the earliest */
 	int64_t ticked_ns;             /* when pipeline_tick was last called */
 	struct log_limit store_limit;
 };
@@ -92,7 +96,22 @@ static void note_connection(struct worker *w)
 		pipeline_publish_unsent(w->options.pipeline);
 }
 
-static void note_failure(struct worker *w, const struct why *why)
+/* A full disk is waited for with the file open: a new connection would need space. */
+static void mend_store(struct worker *w, enum status trouble, struct why *why)
+{
+	int64_t now = time_monotonic_ns();
+
+	if (trouble == STATUS_FULL || trouble == STATUS_NO_MEMORY || now < w->mend_ns)
+		return;
+	w->mend_ns = now + MEND_MS * INT64_C(1000000);
+	enum status st = pipeline_mend(w->options.pipeline, trouble, why);
+	atomic_store(&w->options.health->store_read_only,
+		st == STATUS_READ_ONLY || (st == STATUS_OK && trouble == STATUS_READ_ONLY));
+	if (st == STATUS_OK)
+		w->retry_ns = now; /* at once */
+}
+
+static void note_failure(struct worker *w, enum status trouble, struct why *why)
 {
 	int64_t now = time_monotonic_ns();
 
@@ -103,6 +122,7 @@ static void note_failure(struct worker *w, const struct why *why)
 	log_limited(&w->store_limit, LOG_LEVEL_ERROR,
 		"history not written: %s; readings wait for %lld s, then they are dropped and counted",
 		why->text, (long long)w->options.hold_ms / 1000);
+	mend_store(w, trouble, why);
 }
 
 static void note_recovery(struct worker *w)
@@ -113,6 +133,7 @@ static void note_recovery(struct worker *w)
 		(double)(time_monotonic_ns() - w->failing_ns) * 1e-9);
 	w->failing_ns = 0;
 	atomic_store(&w->options.health->store_failing, false);
+	atomic_store(&w->options.health->store_read_only, false);
 }
 
 enum outcome { OUTCOME_DONE, OUTCOME_WAIT };
@@ -126,12 +147,13 @@ static enum outcome attempt(
 	int64_t now = time_monotonic_ns();
 
 	if (w->failing_ns == 0 || now >= w->retry_ns) {
-		if (pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_STORE, &why) ==
-			STATUS_OK) {
+		enum status st =
+			pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_STORE, &why);
+		if (st == STATUS_OK) {
 			note_recovery(w);
 			return OUTCOME_DONE;
 		}
-		note_failure(w, &why);
+		note_failure(w, st, &why);
 	}
 	if (time_monotonic_ns() - w->failing_ns < w->options.hold_ms * 1000000)
 		return OUTCOME_WAIT;
@@ -160,6 +182,15 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		model_slot_release(w->options.slot, model);
 }
 
+static void prune(struct worker *w, size_t batch)
+{
+	size_t gone = retention_run(&w->options.retention, w->options.store, batch, time_now_ms(),
+		time_monotonic_ns() / 1000000);
+
+	if (gone > 0)
+		metrics_add(w->options.health->metrics, METRIC_PRUNED, (int64_t)gone);
+}
+
 static void *work(void *context)
 {
 	struct worker *w = context;
@@ -174,6 +205,8 @@ static void *work(void *context)
 			mqtt_acknowledge(w->options.mqtt, NULL, 0);
 		run_requests(w);
 		look_around(w);
+		if (w->failing_ns == 0)
+			prune(w, n);
 	}
 	if (w->options.desk)
 		desk_close(w->options.desk);

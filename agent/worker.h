@@ -7,6 +7,7 @@
 #include "agent/model_slot.h"
 #include "agent/pipeline.h"
 #include "agent/queue.h"
+#include "agent/retention.h"
 #include "common/status.h"
 
 struct worker;
@@ -17,7 +18,9 @@ struct worker_options {
 	struct model_slot *slot;
 	struct mqtt *mqtt;
 	struct health *health;
-	size_t batch;      /* messages of one commit, at most */
+	size_t batch;               /* messages of one commit, at most */
+	struct store *store;        /* the pipeline's, between batches */
+	struct retention retention; /* how long readings stay */
 	int64_t hold_ms;   /* how long readings wait for a failing store before they are shed */
 	struct desk *desk; /* commands wait there; NULL: none come */
 	struct queue *requests; /* messages on request topics; they are no readings */

@@ -28,6 +28,8 @@ int status_exit_code(enum status status)
 		return 66;
 	case STATUS_FULL:
 	case STATUS_IO:
+	case STATUS_CORRUPT:
+	case STATUS_READ_ONLY:
 		return 74;
 	case STATUS_UNAVAILABLE:
 		return 69;

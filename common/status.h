@@ -16,7 +16,9 @@ enum status {
 	STATUS_UNAVAILABLE, /* the other side does not answer */
 	STATUS_CANT_CREATE, /* the output can't be made, or is somebody else's */
 	STATUS_NO_MEMORY,
-	STATUS_CONFLICT, /* what is asked for is not possible as things stand */
+	STATUS_CORRUPT,   /* a file of ours is damaged */
+	STATUS_READ_ONLY, /* the disk can only be read */
+	STATUS_CONFLICT,  /* what is asked for is not possible as things stand */
 };
 
 /* One sentence, written on failure only, by the function that noticed, never by its callers. */

@@ -28,10 +28,11 @@ static const char schema_sql[] =
 	"CREATE INDEX anomaly_by_time ON reading(anomaly) WHERE anomaly = 1;"
 	"CREATE INDEX anomaly_by_machine ON reading(machine) WHERE anomaly = 1;"
 	/* identities of readings that bore a seq but no time: their id cannot be found again */
-	"CREATE TABLE arrival(identity INTEGER PRIMARY KEY);"
+	"CREATE TABLE arrival(identity INTEGER PRIMARY KEY, received INTEGER);"
 	"CREATE TABLE minute(minute INTEGER, machine INTEGER, readings INTEGER NOT NULL,"
 	" anomalies INTEGER NOT NULL, head INTEGER NOT NULL, score_min REAL, score_max REAL,"
-	" score_sum REAL, scored INTEGER NOT NULL, PRIMARY KEY(minute, machine)) WITHOUT ROWID;"
+	" score_sum REAL, scored INTEGER NOT NULL, received INTEGER,"
+	" PRIMARY KEY(minute, machine)) WITHOUT ROWID;"
 	"CREATE TABLE day(day INTEGER, machine INTEGER, minutes BLOB NOT NULL,"
 	" PRIMARY KEY(day, machine)) WITHOUT ROWID;"
 	"CREATE TABLE rejected(id INTEGER PRIMARY KEY, received INTEGER NOT NULL, topic TEXT,"
@@ -54,8 +55,8 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_COUNTERS] = "SELECT name, value FROM counter",
 	[SQL_DAY_BEFORE] = "SELECT max(day) FROM day WHERE day <= ?1",
 	[SQL_DAY] = "SELECT minutes FROM day WHERE day = ?1 AND machine = ?2",
-	[SQL_MINUTE] = "SELECT readings, anomalies, head, score_min, score_max, score_sum, scored"
-		       " FROM minute WHERE minute = ?1 AND machine = ?2",
+	[SQL_MINUTE] = "SELECT readings, anomalies, head, score_min, score_max, score_sum, scored,"
+		       " received FROM minute WHERE minute = ?1 AND machine = ?2",
 	[SQL_BACK] = "SELECT back FROM reading WHERE id = ?1",
 	[SQL_ROW] = "SELECT " ROW_COLUMNS "WHERE reading.id = ?1",
 	[SQL_FIND_ALL] = "SELECT " ROW_COLUMNS "WHERE reading.id >= ?1 AND reading.id < ?2"
@@ -79,9 +80,11 @@ static const char *const sql[SQL_COUNT] = {
 		"INSERT OR IGNORE INTO reading VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
 		" ?10, ?11, ?12, ?13)",
 	[SQL_IDENTITY] = "SELECT identity FROM reading WHERE id = ?1",
-	[SQL_ADD_ARRIVAL] = "INSERT OR IGNORE INTO arrival VALUES(?1)",
+	[SQL_ADD_ARRIVAL] = "INSERT OR IGNORE INTO arrival(identity, received) VALUES(?1, ?2)",
 	[SQL_PUT_MINUTE] =
-		"INSERT OR REPLACE INTO minute VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+		"INSERT OR REPLACE INTO minute(minute, machine, readings, anomalies, head,"
+		" score_min, score_max, score_sum, scored, received)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
 	[SQL_PUT_DAY] = "INSERT OR REPLACE INTO day VALUES(?1, ?2, ?3)",
 	[SQL_ADD_REJECTED] = "INSERT INTO rejected(received, topic, reason, detail, payload)"
 			     " VALUES(?1, ?2, ?3, ?4, ?5)",
@@ -94,7 +97,20 @@ static const char *const sql[SQL_COUNT] = {
 enum status store_fail(struct store *store, const char *doing, struct why *why)
 {
 	int code = sqlite3_extended_errcode(store->db);
-	enum status status = (code & 0xff) == SQLITE_FULL ? STATUS_FULL : STATUS_IO;
+	enum status status = STATUS_IO;
+
+	switch (code & 0xff) {
+	case SQLITE_FULL:
+		status = STATUS_FULL;
+		break;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		status = STATUS_CORRUPT;
+		break;
+	case SQLITE_READONLY:
+		status = STATUS_READ_ONLY;
+		break;
+	}
 
 	return fail(why, status, "%s: %s: %s (SQLite %d)", store->path, doing,
 		sqlite3_errmsg(store->db), code);
@@ -201,7 +217,7 @@ static enum status load_key(struct store *store, struct why *why)
 	return st;
 }
 
-static enum status set_up(struct store *store, struct why *why)
+enum status store_set_up(struct store *store, struct why *why)
 {
 	bool writer = store->mode == STORE_WRITE, empty;
 	enum status st;
@@ -220,6 +236,8 @@ static enum status set_up(struct store *store, struct why *why)
 		return st;
 	if (empty && !writer)
 		return fail(why, STATUS_NOT_FOUND, "%s: no history yet", store->path);
+	if (store->mode == STORE_WRITE && !empty && (st = store_look_for_damage(store, why)))
+		return st;
 	/* FULL: a committed transaction survives a power cut; group commit hides what it costs. */
 	if (writer &&
 		(st = execute(store,
@@ -230,8 +248,12 @@ static enum status set_up(struct store *store, struct why *why)
 	if (empty && (st = create_schema(store, why)))
 		return st;
 	if (writer &&
-		((st = store_alarm_set_up(store, why)) || (st = store_outbox_set_up(store, why))))
+		((st = store_alarm_set_up(store, why)) || (st = store_outbox_set_up(store, why)) ||
+			(st = store_prune_set_up(store, why)) ||
+			(st = store_prune_prepare(store, why))))
 		return st;
+	store->pruned_to = -1;
+	store->arrival_cursor = INT64_MIN;
 	if (store->mode == STORE_CHECKPOINT)
 		return execute(store, "PRAGMA busy_timeout=100", why);
 	if ((st = load_key(store, why)))
@@ -244,17 +266,35 @@ static enum status set_up(struct store *store, struct why *why)
 	return STATUS_OK;
 }
 
+enum status store_apply(struct store *store, struct why *why)
+{
+	enum status st = execute(store,
+		store->durability == DURABILITY_STRICT ? "PRAGMA synchronous=FULL"
+						       : "PRAGMA synchronous=NORMAL",
+		why);
+
+	if (st == STATUS_OK && store->checkpoints_left)
+		st = execute(store, "PRAGMA wal_autocheckpoint=0", why);
+	return st;
+}
+
 enum status store_set_durability(struct store *store, enum durability durability, struct why *why)
 {
-	return execute(store,
-		durability == DURABILITY_STRICT ? "PRAGMA synchronous=FULL"
-						: "PRAGMA synchronous=NORMAL",
-		why);
+	store->durability = durability;
+	return store->db ? store_apply(store, why) : STATUS_OK;
 }
 
 enum status store_leave_checkpoints(struct store *store, struct why *why)
 {
-	return execute(store, "PRAGMA wal_autocheckpoint=0", why);
+	store->checkpoints_left = true;
+	return store->db ? store_apply(store, why) : STATUS_OK;
+}
+
+bool store_stale(const struct store *store)
+{
+	struct stat now;
+
+	return stat(store->path, &now) != 0 || now.st_ino != store->inode;
 }
 
 enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why *why)
@@ -275,7 +315,7 @@ enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why
 
 /* One writer a file: two agents would overwrite each other's counters. The kernel lets go of the
  * lock when the process ends, however it ends. */
-static enum status lock_writer(struct store *store, struct why *why)
+enum status store_lock_writer(struct store *store, struct why *why)
 {
 	char path[4096];
 	int n = snprintf(path, sizeof(path), "%s-lock", store->path);
@@ -286,14 +326,15 @@ static enum status lock_writer(struct store *store, struct why *why)
 		return fail(why, STATUS_CANT_CREATE, "%.60s...: the path is too long", store->path);
 	store->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (store->lock < 0)
-		return fail(why, STATUS_CANT_CREATE, "%s: %s", path, strerror(errno));
+		return fail(why, errno == EROFS ? STATUS_READ_ONLY : STATUS_CANT_CREATE, "%s: %s",
+			path, strerror(errno));
 	if (flock(store->lock, LOCK_EX | LOCK_NB) != 0)
 		return fail(why, STATUS_CANT_CREATE, "%s: another agent writes it already",
 			store->path);
 	return STATUS_OK;
 }
 
-static enum status open_file(struct store *store, struct why *why)
+enum status store_open_file(struct store *store, struct why *why)
 {
 	bool writer = store->mode == STORE_WRITE;
 	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
@@ -301,8 +342,11 @@ static enum status open_file(struct store *store, struct why *why)
 				: store->mode == STORE_CHECKPOINT ? SQLITE_OPEN_READWRITE
 								  : SQLITE_OPEN_READONLY);
 
-	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) == SQLITE_OK)
+	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) == SQLITE_OK) {
+		struct stat now;
+		store->inode = stat(store->path, &now) == 0 ? now.st_ino : 0;
 		return STATUS_OK;
+	}
 	if (!writer && errno == ENOENT)
 		return fail(why, STATUS_NOT_FOUND, "%s: no history yet", store->path);
 	if (writer && access(store->path, F_OK) != 0)
@@ -324,11 +368,11 @@ enum status store_open(const char *path, enum store_mode mode, struct store **ou
 	}
 	store->mode = mode;
 	store->lock = -1;
-	st = mode == STORE_WRITE ? lock_writer(store, why) : STATUS_OK;
+	st = mode == STORE_WRITE ? store_lock_writer(store, why) : STATUS_OK;
 	if (st == STATUS_OK)
-		st = open_file(store, why);
+		st = store_open_file(store, why);
 	if (st == STATUS_OK)
-		st = set_up(store, why);
+		st = store_set_up(store, why);
 	if (st != STATUS_OK) {
 		store_close(store);
 		return st;
@@ -337,17 +381,26 @@ enum status store_open(const char *path, enum store_mode mode, struct store **ou
 	return STATUS_OK;
 }
 
+void store_close_file(struct store *store)
+{
+	store_rollback(store);
+	store_forget(store);
+	for (int i = 0; i < SQL_COUNT; i++) {
+		sqlite3_finalize(store->statement[i]);
+		store->statement[i] = NULL;
+	}
+	store_alarm_finish(store);
+	store_outbox_finish(store);
+	store_prune_finish(store);
+	sqlite3_close(store->db); /* the last connection moves the WAL into the file */
+	store->db = NULL;
+}
+
 void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	store_rollback(store);
-	store_forget(store);
-	for (int i = 0; i < SQL_COUNT; i++)
-		sqlite3_finalize(store->statement[i]);
-	store_alarm_finish(store);
-	store_outbox_finish(store);
-	sqlite3_close(store->db); /* the last connection moves the WAL into the file */
+	store_close_file(store);
 	if (store->lock >= 0)
 		close(store->lock);
 	free(store->path);

@@ -36,12 +36,26 @@ void store_close(struct store *store); /* NULL is fine; a writer checkpoints */
 
 /* ---- the writer ---- */
 
+/* A damaged file (STATUS_CORRUPT) or one on a disk that can only be read (STATUS_READ_ONLY) does
+ * not open. store_open_unready makes a store without its file: store_begin fails, until
+ * store_reopen has opened it. store_reopen also closes and opens a file whose disk went away and
+ * came back; `aside` puts it aside before, as <path>.corrupt-1 (the one before becomes -2, older
+ * ones go), and begins a new one. After a failure it is not ready. */
+enum status store_open_unready(const char *path, struct store **out, struct why *why) MUST_USE;
+enum status store_reopen(struct store *store, bool aside, struct why *why) MUST_USE;
+bool store_ready(const struct store *store);
+const char *store_location(const struct store *store);
+
 /* What a commit survives. STRICT: a power cut (the WAL is synced at every commit; group commit
  * hides what it costs); what a writer has when it is opened. BALANCED: the end of the process, and
  * of a power cut all but what came since the last store_checkpoint. */
 enum durability { DURABILITY_STRICT, DURABILITY_BALANCED };
 enum status store_set_durability(
 	struct store *store, enum durability durability, struct why *why) MUST_USE;
+
+/* Below so much free space on its disk store_begin fails with STATUS_FULL: what is left is for
+ * pruning, and for others. 0, the default: until it is really full. */
+enum status store_stop_at(struct store *store, int64_t free_bytes, struct why *why) MUST_USE;
 
 /* From now on somebody else calls store_checkpoint: commits leave the WAL alone. Done by a commit
  * it stalls intake by 20 to 60 ms now and then. */
@@ -90,6 +104,9 @@ enum { STORE_WAL_BYTES = 64 * 1024 * 1024 };
 enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why *why) MUST_USE;
 
 /* ---- readers ---- */
+
+/* The file it has open is no longer the one at its path: it was put aside. Close it. */
+bool store_stale(const struct store *store);
 enum { STORE_LIMIT_MAX = 1000 };
 struct store_query {
 	const char *machine;    /* NULL: all */

@@ -41,8 +41,10 @@ enum status store_alarm_set_up(struct store *store, struct why *why)
 
 void store_alarm_finish(struct store *store)
 {
-	for (int i = 0; i < ALARM_SQL_COUNT; i++)
+	for (int i = 0; i < ALARM_SQL_COUNT; i++) {
 		sqlite3_finalize(store->alarm_statement[i]);
+		store->alarm_statement[i] = NULL;
+	}
 }
 
 /* Prepared when first used: a reader may be there before the writer has made the tables. NULL with

@@ -6,6 +6,7 @@
 #include "common/timeutil.h"
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 enum {
 	STORE_SLOT_BITS = 21, /* 2 million readings a millisecond; 42 + 21 bits fill a rowid */
@@ -72,6 +73,7 @@ struct minute {
 	int64_t head;                           /* id of the reading stored last in it */
 	double score_min, score_max, score_sum; /* of the scored ones */
 	int64_t scored;
+	int64_t received; /* the newest arrival */
 };
 
 /* What a row's blob holds at most: the values, then what store_pack adds. */
@@ -110,6 +112,26 @@ enum outbox_sql {
 enum status store_outbox_set_up(struct store *store, struct why *why); /* the writer's */
 void store_outbox_finish(struct store *store);
 
+/* store_prune.c */
+enum prune_sql {
+	PRUNE_SQL_OLDEST,
+	PRUNE_SQL_ROWS,
+	PRUNE_SQL_MINUTE,
+	PRUNE_SQL_DAY,
+	PRUNE_SQL_ARRIVALS,
+	PRUNE_SQL_NEXT_ARRIVAL,
+	PRUNE_SQL_USED,
+	PRUNE_SQL_LAST_ARRIVAL,
+	PRUNE_SQL_COUNT
+};
+enum status store_prune_set_up(struct store *store, struct why *why); /* the writer's */
+enum status store_prune_prepare(struct store *store, struct why *why);
+void store_prune_finish(struct store *store);
+/* store_begin for what makes the file no larger: whatever the free space. */
+enum status store_begin_anyway(struct store *store, struct why *why);
+/* What is remembered of a minute that is gone. */
+void store_forget_minute(struct store *store, int64_t minute);
+
 struct machine_cache;
 struct feature_set {
 	int64_t id;
@@ -125,6 +147,13 @@ struct store {
 	sqlite3_stmt *statement[SQL_COUNT];
 	sqlite3_stmt *alarm_statement[ALARM_SQL_COUNT];
 	sqlite3_stmt *outbox_statement[OUTBOX_SQL_COUNT];
+	sqlite3_stmt *prune_statement[PRUNE_SQL_COUNT];
+	int64_t pruned_to;      /* minutes up to it were looked at in this round */
+	int64_t arrival_cursor; /* the next identity to look at */
+	ino_t inode;            /* of the file when it was opened */
+	enum durability durability;
+	bool checkpoints_left; /* to others */
+	int64_t stop_at_bytes; /* of free space, 0: none */
 	uint64_t key[2];
 	bool in_transaction;
 	struct feature_set *feature_sets; /* seen so far */
@@ -138,6 +167,15 @@ struct store {
 	double packed[STORE_PACKED_MAX]; /* of the row in hand */
 	uint64_t arrivals;               /* readings without time and seq, to tell them apart */
 };
+
+/* store.c, for store_rescue.c: the steps of store_open, and of store_close. */
+enum status store_lock_writer(struct store *store, struct why *why);
+enum status store_open_file(struct store *store, struct why *why);
+enum status store_set_up(struct store *store, struct why *why);
+enum status store_apply(struct store *store, struct why *why); /* durability, checkpoints */
+void store_close_file(struct store *store);
+/* store_rescue.c: looks a moment; STATUS_CORRUPT if it finds some. */
+enum status store_look_for_damage(struct store *store, struct why *why);
 
 /* A statement ready to bind. */
 sqlite3_stmt *store_statement(struct store *store, enum statement statement);

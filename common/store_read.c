@@ -85,6 +85,7 @@ enum status store_load_minute(
 		m.anomalies = sqlite3_column_int64(find, 1);
 		m.head = sqlite3_column_int64(find, 2);
 		m.scored = sqlite3_column_int64(find, 6);
+		m.received = sqlite3_column_int64(find, 7);
 		if (m.scored > 0) {
 			m.score_min = sqlite3_column_double(find, 3);
 			m.score_max = sqlite3_column_double(find, 4);

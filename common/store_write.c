@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
@@ -38,8 +39,38 @@ void store_forget(struct store *store)
 	store->model = store->feature_set = 0;
 }
 
+void store_forget_minute(struct store *store, int64_t minute)
+{
+	struct machine_cache *machine, *next;
+
+	HASH_ITER(hh, store->machines, machine, next)
+	{
+		if (machine->minute.minute == minute)
+			machine->minute.minute = machine->day = -1; /* its row may be gone too */
+	}
+}
+
+static bool has_space(const struct store *store)
+{
+	struct statvfs disk;
+
+	/* A disk that cannot be asked shows what is wrong with it when it is written. */
+	return store->stop_at_bytes == 0 || statvfs(store->path, &disk) != 0 ||
+		(int64_t)(disk.f_bavail * disk.f_frsize) >= store->stop_at_bytes;
+}
+
 enum status store_begin(struct store *store, struct why *why)
 {
+	if (!has_space(store))
+		return fail(why, STATUS_FULL, "%s: less than %lld MB free on its disk", store->path,
+			(long long)(store->stop_at_bytes >> 20));
+	return store_begin_anyway(store, why);
+}
+
+enum status store_begin_anyway(struct store *store, struct why *why)
+{
+	if (!store->db)
+		return fail(why, STATUS_IO, "%s: not open", store->path);
 	enum status st = store_run(store, store_statement(store, SQL_BEGIN_WRITE), "begin", why);
 
 	store->in_transaction = st == STATUS_OK;
@@ -161,6 +192,7 @@ static enum status write_minute(struct store *store, struct machine_cache *machi
 	sqlite3_bind_double(put, 7, m->score_max);
 	sqlite3_bind_double(put, 8, m->score_sum);
 	sqlite3_bind_int64(put, 9, m->scored);
+	sqlite3_bind_int64(put, 10, m->received);
 	machine->minute_dirty = false;
 	return store_run(store, put, "writing a minute", why);
 }
@@ -229,6 +261,8 @@ static void count_reading(struct store *store, struct machine_cache *machine, in
 	}
 	machine->minute_dirty = true;
 	m->readings++;
+	if (verdict->reading.received_ms > m->received)
+		m->received = verdict->reading.received_ms;
 	m->anomalies += verdict->anomalous;
 	m->head = id;
 	if (!isnan(verdict->score)) {
@@ -282,11 +316,13 @@ static uint64_t identify(struct store *store, const struct reading *reading,
 }
 
 /* True if an identity of kind IDENTITY_SEQ was seen before. */
-static enum status seen_arrival(struct store *store, uint64_t identity, bool *seen, struct why *why)
+static enum status seen_arrival(
+	struct store *store, uint64_t identity, int64_t received_ms, bool *seen, struct why *why)
 {
 	sqlite3_stmt *add = store_statement(store, SQL_ADD_ARRIVAL);
 
 	sqlite3_bind_int64(add, 1, (int64_t)identity);
+	sqlite3_bind_int64(add, 2, received_ms);
 	enum status st = store_run(store, add, "adding an arrival", why);
 	*seen = st == STATUS_OK && sqlite3_changes(store->db) == 0;
 	return st;
@@ -370,7 +406,8 @@ enum status store_add(struct store *store, const struct verdict *verdict,
 		(verdict->model[0] && (st = find_model(store, verdict, why))))
 		return st;
 	uint64_t identity = identify(store, reading, schema, kind);
-	if (kind == IDENTITY_SEQ && (st = seen_arrival(store, identity, &seen, why)))
+	if (kind == IDENTITY_SEQ &&
+		(st = seen_arrival(store, identity, reading->received_ms, &seen, why)))
 		return st;
 	if (!seen) {
 		int64_t id = 0;
