@@ -205,6 +205,8 @@ static enum status create_connection(struct run *run, const char *password, stru
 		.username = o->username,
 		.password = password,
 		.ca_file = o->ca_file,
+		.cert_file = o->cert_file,
+		.key_file = o->key_file,
 		.keepalive_s = 15,
 		.clean_session = true,
 		.filters = run->claim.filters,
