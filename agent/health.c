@@ -21,7 +21,7 @@ static const char *level_name(enum level level)
 
 static void add_trouble(struct check *check, const struct mqtt *mqtt)
 {
-	char trouble[256];
+	char trouble[360];
 	size_t used = strlen(check->detail);
 
 	mqtt_trouble(mqtt, trouble, sizeof(trouble));

@@ -5,6 +5,7 @@
 #include "common/mqtt.h"
 #include "common/log.h"
 #include "common/mqtt_ack.h"
+#include "common/mqtt_tls.h"
 #include "common/timeutil.h"
 #include <MQTTAsync.h>
 #include <pthread.h>
@@ -236,11 +237,16 @@ static void on_connect_failed(void *context, MQTTAsync_failureData *data)
 	 * message. */
 	static const char *const refusals[] = { NULL, "unacceptable protocol version",
 		"client id refused", "the broker is not available", "wrong user name or password",
-		"not allowed" };
+		"not allowed; wrong user name or password?" };
 	const char *reason = data && data->message ? data->message : "no answer";
 	if (data && data->code >= 1 && data->code <= 5)
 		reason = refusals[data->code];
-	snprintf(text, sizeof(text), "no connection to the broker %s: %.200s; trying again",
+	char tls_reason[240];
+	if (mqtt->tls && mqtt_tls_trouble(tls_reason, sizeof(tls_reason)))
+		reason = tls_reason;
+	else if (mqtt->tls && mqtt_tls_shaken() && !(data && data->code >= 1 && data->code <= 5))
+		reason = "it hung up after the TLS handshake; does it know our certificate?";
+	snprintf(text, sizeof(text), "no connection to the broker %s: %.239s; trying again",
 		mqtt->server, reason);
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->connect_limit, LOG_LEVEL_WARNING, "%s", text);
@@ -255,7 +261,10 @@ static void on_lost(void *context, char *cause)
 		mqtt_ack_void(mqtt->ack);
 	atomic_store(&mqtt->connected, false);
 	atomic_store(&mqtt->subscribed, false);
-	snprintf(text, sizeof(text), "connection to the broker %s lost%s%.200s; trying again",
+	char tls_reason[240];
+	if (mqtt->tls && mqtt_tls_trouble(tls_reason, sizeof(tls_reason)))
+		cause = tls_reason;
+	snprintf(text, sizeof(text), "connection to the broker %s lost%s%.239s; trying again",
 		mqtt->server, cause ? ": " : "", cause ? cause : "");
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->lost_limit, LOG_LEVEL_WARNING, "%s", text);
@@ -350,12 +359,37 @@ static enum status create_client(struct mqtt *mqtt, struct why *why)
 	return STATUS_OK;
 }
 
+static bool given(const char *text)
+{
+	return text && *text;
+}
+
+/* Half of TLS is none: refused, before anything is sent. */
+static enum status check_tls(const struct mqtt_options *o, bool tls, struct why *why)
+{
+	enum status st = STATUS_OK;
+
+	if (!tls && (given(o->ca_file) || given(o->cert_file) || given(o->key_file)))
+		return fail(why, STATUS_BAD_CONFIG,
+			"certificates are given, but with %s nothing is encrypted; use mqtts://",
+			o->url);
+	if (given(o->cert_file) != given(o->key_file))
+		return fail(why, STATUS_BAD_CONFIG, "a certificate and its key belong together");
+	if (given(o->ca_file))
+		st = mqtt_check_ca(o->ca_file, why);
+	if (st == STATUS_OK && given(o->cert_file))
+		st = mqtt_check_key(o->cert_file, o->key_file, why);
+	return st;
+}
+
 enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, struct why *why)
 {
 	bool tls;
 	char host[256];
 	int port;
 	enum status st = mqtt_parse_url(options->url, &tls, host, sizeof(host), &port, why);
+	if (st == STATUS_OK)
+		st = check_tls(options, tls, why);
 	if (st != STATUS_OK)
 		return st;
 

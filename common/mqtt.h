@@ -61,7 +61,9 @@ struct mqtt_options {
 	void *context;
 };
 
-/* Copies the options. Nothing is sent before mqtt_start. STATUS_BAD_CONFIG for a bad url. */
+/* Copies the options. Nothing is sent before mqtt_start. STATUS_BAD_CONFIG for a bad url, and for
+ * TLS that is half set up: files with a url that does not encrypt, a certificate without its key,
+ * files that the two below refuse. */
 enum status mqtt_create(
 	const struct mqtt_options *options, struct mqtt **out, struct why *why) MUST_USE;
 /* Begins to connect and returns. */
@@ -90,6 +92,11 @@ void mqtt_trouble(const struct mqtt *mqtt, char *out, size_t size);
  * callback runs. */
 void mqtt_stop(struct mqtt *mqtt, int timeout_ms);
 void mqtt_destroy(struct mqtt *mqtt); /* NULL is fine; stops at once if still running */
+
+/* The file holds a certificate; cert_file and key_file belong together, and others may not read the
+ * key. Without a passphrase. STATUS_BAD_CONFIG, the sentence begins with the file. */
+enum status mqtt_check_ca(const char *ca_file, struct why *why) MUST_USE;
+enum status mqtt_check_key(const char *cert_file, const char *key_file, struct why *why) MUST_USE;
 
 /* host and port of an mqtt:// or mqtts:// url; refuses a password inside, a path, a bad port. */
 enum status mqtt_parse_url(const char *url, bool *tls, char *host, size_t host_size, int *port,

@@ -273,7 +273,7 @@ static void sleep_until(struct run *run, int64_t until_ns)
 
 static enum status no_connection(struct run *run, struct why *why)
 {
-	char trouble[200];
+	char trouble[400];
 
 	mqtt_trouble(run->mqtt, trouble, sizeof(trouble));
 	return fail(why, STATUS_UNAVAILABLE, "%s: no connection within %d s: %s",
