@@ -52,6 +52,19 @@ class Files(unittest.TestCase):
         for alert in alerts:
             self.assertIn(f'alertname="{alert}"', read("rules_test.yml"))
 
+    def test_the_secure_stack_scrapes_the_same_with_a_token(self):
+        token, config = os.path.join(WORK, "token"), os.path.join(WORK, "secure.yml")
+        with open(os.path.join(SOURCE, "compose", "secure", "prometheus.yml"), encoding="utf-8") as file:
+            text = file.read()
+        line = next(line for line in text.splitlines(True) if "authorization" in line)
+        self.assertEqual([l for l in text.replace(line, "").splitlines() if l[:1] != "#"],
+                         [l for l in read("prometheus.yml").splitlines() if l[:1] != "#"])
+        with open(token, "w", encoding="ascii") as file:
+            file.write("a-token-of-24-characters")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(text.replace("/run/secrets/read_token", token).replace("/etc/prometheus", MONITORING))
+        run("promtool", "check", "config", config)
+
     def test_the_dashboard_is_one_that_grafana_takes(self):
         board = dashboard()
         self.assertNotIn("id", board)

@@ -250,6 +250,43 @@ class Secure(unittest.TestCase):
         self.assertIn("acknowledged=5", run.stdout)
         agent.wait_received(5)
 
+    def test_make_keeps_what_is_there_and_adds_what_is_new(self):
+        folder = make(os.path.join(self.folder, "site"))
+
+        def read(name):
+            with open(os.path.join(folder, name), "rb") as file:
+                return file.read()
+
+        kept = ("ca/ca.crt", "agent/isolde-agent.key", "agent/write_token", "device/press-1/password")
+        before, broker, passwords = [read(n) for n in kept], read("broker/broker.crt"), read("broker/passwords")
+        make(folder)
+        self.assertEqual([read(n) for n in kept], before)
+        self.assertEqual((read("broker/broker.crt"), read("broker/passwords")), (broker, passwords))
+
+        make(folder, "--device", "press-3", "--host", "plant.example", "--host", "10.9.8.7")
+        self.assertEqual([read(n) for n in kept], before)
+        self.assertTrue(read("broker/passwords").startswith(passwords))
+        self.assertIn(b"\npress-3:$7$", read("broker/passwords"))
+        shown = subprocess.run(
+            ["openssl", "x509", "-noout", "-text", "-in", f"{folder}/broker/broker.crt"],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        self.assertIn("DNS:plant.example, IP Address:10.9.8.7", shown)
+        for stem in ("broker/broker", "proxy/proxy", "agent/isolde-agent", "device/press-3/press-3"):
+            openssl("verify", "-x509_strict", "-CAfile", f"{folder}/ca/ca.crt", f"{folder}/{stem}.crt")
+        for path, _, names in os.walk(folder):
+            for name in names:
+                self.assertEqual(os.stat(os.path.join(path, name)).st_mode & 0o077, 0, name)
+
+    def test_make_refuses_what_is_no_name(self):
+        tool = os.path.join(SOURCE, "compose", "secure", "make")
+        for words in (["--device", "a/b"], ["--device", "isolde-agent"], ["--device"], ["--days", "x"],
+                      ["--host", "a b"], ["press-1"]):
+            with self.subTest(words):
+                run = subprocess.run([tool, "--dir", self.folder + "/x", *words], capture_output=True, check=False)
+                self.assertEqual(run.returncode, 64)
+                self.assertFalse(os.path.exists(self.folder + "/x"))
+
     # ---- what can be wrong with a certificate ----
 
     def test_a_broker_of_another_ca(self):
