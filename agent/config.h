@@ -45,12 +45,17 @@ struct model_config {
 };
 
 struct reading_config {
-	int64_t late_s, machines;
+	int64_t late_s, skew_s, machines;
 	int64_t queue_kb;
 };
 
 struct alarm_config {
 	int64_t raise_count, raise_window, clear_count; /* readings */
+	int64_t fault_count;                            /* readings */
+	bool latch;                                     /* what is over waits for a person */
+	int64_t silent_s; /* least silence of a machine that is one, 0: none is */
+	int64_t shelve_max_h;
+	int64_t group_machines; /* 0: no groups */
 };
 
 enum verdict_feed { VERDICTS_ALL, VERDICTS_ANOMALIES, VERDICTS_NONE };

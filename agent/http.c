@@ -37,7 +37,7 @@ struct http {
 };
 
 struct route {
-	const char *path;
+	const char *path;         /* a level that is * stands for any name */
 	bool post;                /* POST, else GET and HEAD */
 	bool health;              /* also on the health port */
 	bool writes;              /* changes the agent's state */
@@ -54,12 +54,33 @@ static const struct route routes[] = {
 	{ .path = "/history", .query = history_parameters, .handler = route_history },
 	{ .path = "/predict", .post = true, .body = true, .handler = route_predict },
 	{ .path = "/reload", .post = true, .writes = true, .handler = route_reload },
+	{ .path = "/alarms", .query = alarms_parameters, .handler = route_alarms },
+	{ .path = "/alarms/*/ack", .post = true, .writes = true, .handler = route_command },
+	{ .path = "/alarms/*/shelve", .post = true, .writes = true, .handler = route_command },
+	{ .path = "/alarms/*/unshelve", .post = true, .writes = true, .handler = route_command },
+	{ .path = "/alarms/*/false-alarm", .post = true, .writes = true, .handler = route_command },
+	{ .path = "/machines/*/stop", .post = true, .writes = true, .handler = route_command },
+	{ .path = "/machines/*/start", .post = true, .writes = true, .handler = route_command },
+	{ .path = "/machines/*/forget", .post = true, .writes = true, .handler = route_command },
 };
+
+static bool path_matches(const char *pattern, const char *path)
+{
+	const char *star = strchr(pattern, '*');
+	size_t before = star ? (size_t)(star - pattern) : 0;
+
+	if (!star)
+		return strcmp(pattern, path) == 0;
+	if (strncmp(pattern, path, before) != 0)
+		return false;
+	size_t name = strcspn(path + before, "/");
+	return name > 0 && strcmp(star + 1, path + before + name) == 0;
+}
 
 static const struct route *find_route(const struct server *server, const char *path)
 {
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if ((routes[i].health || !server->health) && strcmp(routes[i].path, path) == 0)
+		if ((routes[i].health || !server->health) && path_matches(routes[i].path, path))
 			return &routes[i];
 	}
 	return NULL;
@@ -73,7 +94,7 @@ static bool check_method(struct exchange *exchange, const struct route *route)
 
 	if (!known) {
 		reply_header(exchange, "Allow: %s", route->post ? "POST" : "GET, HEAD");
-		reply_problem(exchange, 405, "%s is not for %s", route->path, method);
+		reply_problem(exchange, 405, "%s is not for %s", exchange->path, method);
 	}
 	return known;
 }

@@ -9,6 +9,8 @@
 #ifndef ISOLDE_AGENT_HTTP_H
 #define ISOLDE_AGENT_HTTP_H
 
+#include "agent/board.h"
+#include "agent/commands.h"
 #include "agent/config.h"
 #include "agent/health.h"
 #include "agent/metrics.h"
@@ -37,6 +39,9 @@ struct http_options {
 	struct model_slot *slot;
 	struct metrics *metrics;
 	struct health *health;
+	struct board *board; /* alarms to show */
+	struct desk *desk;   /* where commands are handed in */
+	int64_t shelve_max_h;
 };
 
 /* Both servers listen when it returns; STATUS_CANT_CREATE names the address that is taken. All

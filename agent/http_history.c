@@ -1,5 +1,6 @@
 #include "agent/http_routes.h"
 #include "common/number.h"
+#include "common/store_alarm.h"
 #include "common/timeutil.h"
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ const char *const history_parameters[] = { "limit", "machine", "from", "to", "an
 
 /* One answer in the making. */
 struct history {
+	struct store *store; /* in hand, for the labels */
 	struct store_query query;
 	bool csv;
 	size_t count;
@@ -23,8 +25,7 @@ struct history {
 	char *scratch;          /* [VERDICT_TEXT_MAX] */
 };
 
-/* RFC 3339, or a number as readings bear it: seconds below 1e11, else milliseconds. */
-static enum status parse_time(const char *name, const char *value, int64_t *out_ms, struct why *why)
+enum status query_time(const char *name, const char *value, int64_t *out_ms, struct why *why)
 {
 	double number;
 
@@ -40,8 +41,7 @@ static enum status parse_time(const char *name, const char *value, int64_t *out_
 	return STATUS_OK;
 }
 
-/* A cursor is the last row's id in 16 hexadecimal digits; clients need not know. */
-static enum status parse_cursor(const char *value, int64_t *out_id, struct why *why)
+enum status query_cursor(const char *value, int64_t *out_id, struct why *why)
 {
 	if (strlen(value) == 16 && strspn(value, "0123456789abcdef") == 16) {
 		unsigned long long id = strtoull(value, NULL, 16);
@@ -53,7 +53,7 @@ static enum status parse_cursor(const char *value, int64_t *out_id, struct why *
 	return fail(why, STATUS_BAD_INPUT, "cursor: not one of ours");
 }
 
-static enum status parse_limit(const char *value, size_t *out, struct why *why)
+enum status query_limit(const char *value, size_t *out, struct why *why)
 {
 	long long limit;
 
@@ -82,13 +82,13 @@ static enum status parse_query(
 		.anomalies_only = true,
 		.limit = HISTORY_LIMIT };
 	if (limit)
-		status = parse_limit(limit, &query->limit, why);
+		status = query_limit(limit, &query->limit, why);
 	if (status == STATUS_OK && from)
-		status = parse_time("from", from, &query->from_ms, why);
+		status = query_time("from", from, &query->from_ms, why);
 	if (status == STATUS_OK && to)
-		status = parse_time("to", to, &query->to_ms, why);
+		status = query_time("to", to, &query->to_ms, why);
 	if (status == STATUS_OK && cursor)
-		status = parse_cursor(cursor, &query->before_id, why);
+		status = query_cursor(cursor, &query->before_id, why);
 	if (status != STATUS_OK)
 		return status;
 	if (query->from_ms > query->to_ms)
@@ -141,6 +141,31 @@ static void csv_row(struct body *out, const struct verdict *verdict, const struc
 		verdict->model, quality_name(verdict->quality), verdict->late);
 }
 
+/* Operators speak of anomalies only. A label that cannot be read costs no row. */
+static enum label label_of(struct store *store, const struct verdict *verdict)
+{
+	const struct reading *reading = &verdict->reading;
+	enum label label;
+	struct why why;
+
+	if (!verdict->anomalous ||
+		store_label_at(store, reading->machine, reading->at_ms, &label, &why) != STATUS_OK)
+		return LABEL_NONE;
+	return label;
+}
+
+static void add_json(
+	struct history *history, const struct verdict *verdict, const struct schema *schema)
+{
+	struct verdict labelled = *verdict;
+
+	labelled.label = label_of(history->store, verdict);
+	size_t len = verdict_encode(&labelled, schema, history->scratch, VERDICT_TEXT_MAX);
+	if (history->count > 0)
+		body_add(&history->items, ",");
+	body_add_bytes(&history->items, history->scratch, len);
+}
+
 static bool add_row(
 	void *context, int64_t id, const struct verdict *verdict, const struct schema *schema)
 {
@@ -151,10 +176,7 @@ static bool add_row(
 			csv_header(&history->items, history->columns);
 		csv_row(&history->items, verdict, schema, history->columns);
 	} else {
-		size_t len = verdict_encode(verdict, schema, history->scratch, VERDICT_TEXT_MAX);
-		if (history->count > 0)
-			body_add(&history->items, ",");
-		body_add_bytes(&history->items, history->scratch, len);
+		add_json(history, verdict, schema);
 	}
 	history->count++;
 	history->last_id = id;
@@ -191,6 +213,7 @@ static enum status find_rows(struct store *store, void *context, struct why *why
 	struct history *history = context;
 	enum status status = STATUS_OK;
 
+	history->store = store;
 	if (history->csv)
 		status = store_find(store, &history->query, note_columns, history, why);
 	if (status == STATUS_OK)

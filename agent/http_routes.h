@@ -34,10 +34,19 @@ typedef void http_handler(struct http_state *state, struct exchange *exchange,
 	const struct parameters *parameters, const char *body, size_t len);
 
 http_handler route_health, route_live, route_predict, route_reload, route_metrics;
-http_handler route_history; /* http_history.c */
-http_handler route_page;    /* http_page.c */
+http_handler route_history;               /* http_history.c */
+http_handler route_page;                  /* http_page.c */
+http_handler route_alarms, route_command; /* http_alarms.c */
 
 /* The query parameters of /history, NULL at the end. */
 extern const char *const history_parameters[];
+extern const char *const alarms_parameters[];
+
+/* Query values; the sentence of an error names the parameter. A time is RFC 3339, or a number as
+ * readings bear it: seconds below 1e11, else milliseconds. A cursor is the last row's id in 16
+ * hexadecimal digits; clients need not know. A limit above STORE_LIMIT_MAX is that. */
+enum status query_time(const char *name, const char *value, int64_t *out_ms, struct why *why);
+enum status query_cursor(const char *value, int64_t *out_id, struct why *why);
+enum status query_limit(const char *value, size_t *out, struct why *why);
 
 #endif

@@ -57,6 +57,7 @@ static enum status add(
 	*out = &entry->machine;
 	/* The machine is there even if the store can't say when it was last heard of. */
 	entry->machine.newest_ms = -1;
+	entry->machine.watch.pace.at_ms = -1;
 	return store_newest(machines->store, name, &entry->machine.newest_ms, why);
 }
 
@@ -74,6 +75,22 @@ enum status machines_find(
 		return fail(
 			why, STATUS_FULL, "machine %s is one more than %zu", name, machines->max);
 	return add(machines, name, out, why);
+}
+
+struct machine *machines_peek(struct machines *machines, const char *name)
+{
+	struct entry *entry;
+
+	HASH_FIND_STR(machines->table, name, entry);
+	return entry ? &entry->machine : NULL;
+}
+
+void machines_remove(struct machines *machines, struct machine *machine)
+{
+	struct entry *entry = (struct entry *)machine;
+
+	HASH_DEL(machines->table, entry);
+	free(entry);
 }
 
 size_t machines_count(const struct machines *machines)

@@ -2,13 +2,23 @@
 #ifndef ISOLDE_AGENT_MACHINES_H
 #define ISOLDE_AGENT_MACHINES_H
 
+#include "agent/quality.h"
 #include "common/alarm.h"
 #include "common/store.h"
+
+/* What readings leave behind for the next ones. */
+struct watch {
+	struct quality_state quality;
+	struct pace pace;
+};
 
 struct machine {
 	char name[MACHINE_NAME_MAX + 1];
 	int64_t newest_ms; /* time of its newest reading, -1: none yet */
+	struct watch watch;
+	int64_t saved_patience_ms; /* of the pace, as the store has it */
 	struct alarm alarm;
+	bool touched;       /* by the batch in hand */
 	bool alarm_unsent;  /* the broker has not been told of its state */
 	bool alarm_unsaved; /* it changed while the store could not be written */
 };
@@ -25,6 +35,10 @@ void machines_destroy(struct machines *machines); /* NULL is fine */
  * (*out is untouched). */
 enum status machines_find(struct machines *machines, const char *name, struct machine **out,
 	struct why *why) MUST_USE;
+/* Only one that is there; NULL if it is not. */
+struct machine *machines_peek(struct machines *machines, const char *name);
+/* Forgets it; it is gone afterwards. */
+void machines_remove(struct machines *machines, struct machine *machine);
 size_t machines_count(const struct machines *machines);
 
 /* In the order they were added. */

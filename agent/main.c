@@ -117,6 +117,8 @@ struct agent {
 	struct requests requests;
 	struct worker *worker;
 	struct http *http;
+	struct board *board;
+	struct desk *desk;
 	int64_t began_ns;
 	bool ready;
 	uint64_t info_connects; /* of the connection the info was published on */
@@ -151,11 +153,12 @@ static void on_message(void *context, const struct mqtt_message *in)
 		.payload = in->payload,
 	};
 
-	if (strncmp(in->topic, agent->request_prefix, strlen(agent->request_prefix)) == 0)
-		(void)queue_push(
-			agent->requests_queue, &message); /* a dropped request goes unanswered */
-	else
+	if (strncmp(in->topic, agent->request_prefix, strlen(agent->request_prefix)) != 0) {
 		take_reading(agent, &message);
+		return;
+	}
+	(void)queue_push(agent->requests_queue, &message); /* a dropped one goes unanswered */
+	queue_nudge(agent->queue);
 }
 
 static bool on_publish(
@@ -163,6 +166,11 @@ static bool on_publish(
 {
 	struct agent *agent = context;
 	return mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, 0) == STATUS_OK;
+}
+
+static void wake_worker(void *context)
+{
+	queue_nudge(context);
 }
 
 static enum status make_mqtt(struct agent *agent, struct why *why)
@@ -214,6 +222,7 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.metrics = agent->metrics,
 		.publish = on_publish,
 		.context = agent,
+		.board = agent->board,
 		.topic = config->mqtt.topic,
 		.reading = config->reading,
 		.alarm = config->alarm,
@@ -231,6 +240,8 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.metrics = agent->metrics,
 		.mqtt = agent->mqtt,
 		.health = &agent->health,
+		.pipeline = agent->pipeline,
+		.shelve_max_h = agent->config->alarm.shelve_max_h,
 	};
 	struct worker_options worker = {
 		.queue = agent->queue,
@@ -240,6 +251,7 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.health = &agent->health,
 		.batch = (size_t)agent->config->store.batch,
 		.hold_ms = agent->config->store.hold_s * 1000,
+		.desk = agent->desk,
 		.requests = agent->requests_queue,
 		.on_request = requests_answer,
 		.context = &agent->requests,
@@ -258,6 +270,9 @@ static enum status make_http(struct agent *agent, struct why *why)
 		.slot = agent->slot,
 		.metrics = agent->metrics,
 		.health = &agent->health,
+		.board = agent->board,
+		.desk = agent->desk,
+		.shelve_max_h = config->alarm.shelve_max_h,
 	};
 	return http_start(&http, &agent->http, why);
 }
@@ -401,11 +416,15 @@ static void stop(struct agent *agent)
 		queue_close(agent->queue);
 	worker_join(agent->worker);
 	mqtt_stop(agent->mqtt, MQTT_STOP_MS);
+	if (agent->desk)
+		desk_close(agent->desk); /* there may never have been a worker */
 	http_stop(agent->http);
 	pipeline_destroy(agent->pipeline);
 	mqtt_destroy(agent->mqtt);
 	queue_destroy(agent->requests_queue);
 	queue_destroy(agent->queue);
+	desk_destroy(agent->desk);
+	board_destroy(agent->board);
 	store_close(agent->store);
 	model_slot_destroy(agent->slot);
 	metrics_destroy(agent->metrics);
@@ -418,7 +437,9 @@ static enum status start(struct agent *agent, struct why *why)
 
 	if ((st = metrics_create(&agent->metrics)) || (st = model_slot_create(&agent->slot)) ||
 		(st = queue_create((size_t)config->reading.queue_kb * 1024, &agent->queue)) ||
-		(st = queue_create(REQUEST_BYTES, &agent->requests_queue)))
+		(st = queue_create(REQUEST_BYTES, &agent->requests_queue)) ||
+		(st = board_create(&agent->board)) ||
+		(st = desk_create(wake_worker, agent->queue, &agent->desk)))
 		return fail(why, st, "no memory to start");
 	if ((st = make_mqtt(agent, why)))
 		return st;

@@ -75,6 +75,17 @@ static const char *const metric_help[METRIC_COUNT] = {
 	[METRIC_LATE] = "Readings older than the newest of their machine.",
 	[METRIC_ALARMS_RAISED] = "Alarms raised.",
 	[METRIC_ALARMS_ACTIVE] = "Machines with an alarm that is not over.",
+	[METRIC_ALARMS_NORMAL] = "Machines by the state of their alarm.",
+	[METRIC_CAUSE_ANOMALY] = "Machines by what their alarm stands for just now.",
+	[METRIC_ALARM_RATE] = "Alarms raised in the last 10 minutes.",
+	[METRIC_ALARM_FLOOD] = "1 while more alarms come than a person can handle (EEMUA 191).",
+	[METRIC_ALARM_FLOODS] = "Times that such a flood began.",
+	[METRIC_ALARMS_CHATTERING] = "Machines that raised an alarm 3 times within 10 minutes.",
+	[METRIC_ALARM_GROUPS] = "Times that many machines raised an alarm together.",
+	[METRIC_FALSE_ALARMS] = "Alarms that operators called false.",
+	[METRIC_WATCHED_S] = "Time that machines were watched, the sum of all of them.",
+	[METRIC_QUALITY_GOOD] =
+		"Readings by whether they can be believed; silent: times that a machine fell so.",
 	[METRIC_STORE_ERRORS] = "Batches that could not be stored.",
 	[METRIC_MODEL_RELOADS] = "Models put in force while running.",
 	[METRIC_MODEL_RELOAD_FAILURES] = "Model files refused while running.",
@@ -368,6 +379,17 @@ static void add_gauges(struct text *page, const struct metrics_gauges *gauges)
 		(double)gauges->trained_ms / 1000);
 }
 
+/* What operators said, beside what training promised of one machine. */
+static void add_observed(struct text *page, const struct metrics *metrics)
+{
+	double days = (double)metrics_get(metrics, METRIC_WATCHED_S) / 86400;
+
+	if (days > 0)
+		add_gauge(page, "isolde_observed_false_alarms_per_day",
+			"Alarms that operators called false, a day that a machine was watched.",
+			(double)metrics_get(metrics, METRIC_FALSE_ALARMS) / days);
+}
+
 static void add_scores(struct text *page, const struct machine *machine)
 {
 	if (!isnan(machine->score))
@@ -485,6 +507,7 @@ enum status metrics_write(
 	for (int i = 0; i < HISTOGRAM_COUNT; i++)
 		add_histogram(&page, metrics, (enum histogram)i);
 	add_gauges(&page, gauges);
+	add_observed(&page, metrics);
 	add_process(&page);
 	pthread_mutex_lock(&metrics->machine_lock);
 	add_machines(&page, metrics);

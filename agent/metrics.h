@@ -25,19 +25,44 @@ struct ledger {
 	uint64_t dropped[DROP_COUNT];
 };
 
-#define METRIC_TABLE(X)                                                     \
-	X(VERDICTS_NORMAL, "isolde_verdicts_total{verdict=\"normal\"}")     \
-	X(VERDICTS_ANOMALY, "isolde_verdicts_total{verdict=\"anomaly\"}")   \
-	X(VERDICTS_UNSCORED, "isolde_verdicts_total{verdict=\"unscored\"}") \
-	X(VERDICTS_UNPUBLISHED, "isolde_verdicts_unpublished_total")        \
-	X(LATE, "isolde_readings_late_total")                               \
-	X(ALARMS_RAISED, "isolde_alarms_raised_total")                      \
-	X(ALARMS_ACTIVE, "isolde_alarms_active")                            \
-	X(STORE_ERRORS, "isolde_store_errors_total")                        \
-	X(MODEL_RELOADS, "isolde_model_reloads_total")                      \
-	X(MODEL_RELOAD_FAILURES, "isolde_model_reload_failures_total")      \
-	X(MACHINES, "isolde_machines")                                      \
-	X(HTTP_REQUESTS, "isolde_http_requests_total")                      \
+#define METRIC_TABLE(X)                                                           \
+	X(VERDICTS_NORMAL, "isolde_verdicts_total{verdict=\"normal\"}")           \
+	X(VERDICTS_ANOMALY, "isolde_verdicts_total{verdict=\"anomaly\"}")         \
+	X(VERDICTS_UNSCORED, "isolde_verdicts_total{verdict=\"unscored\"}")       \
+	X(VERDICTS_UNPUBLISHED, "isolde_verdicts_unpublished_total")              \
+	X(LATE, "isolde_readings_late_total")                                     \
+	X(ALARMS_RAISED, "isolde_alarms_raised_total")                            \
+	X(ALARMS_ACTIVE, "isolde_alarms_active")                                  \
+	X(ALARMS_NORMAL, "isolde_alarms{state=\"normal\"}")                       \
+	X(ALARMS_UNACKNOWLEDGED, "isolde_alarms{state=\"unacknowledged\"}")       \
+	X(ALARMS_ACKNOWLEDGED, "isolde_alarms{state=\"acknowledged\"}")           \
+	X(ALARMS_RETURNED, "isolde_alarms{state=\"returned\"}")                   \
+	X(ALARMS_SHELVED, "isolde_alarms{state=\"shelved\"}")                     \
+	X(ALARMS_SUPPRESSED, "isolde_alarms{state=\"suppressed\"}")               \
+	X(CAUSE_ANOMALY, "isolde_alarm_causes{cause=\"anomaly\"}")                \
+	X(CAUSE_OUT_OF_RANGE, "isolde_alarm_causes{cause=\"out_of_range\"}")      \
+	X(CAUSE_STUCK, "isolde_alarm_causes{cause=\"stuck\"}")                    \
+	X(CAUSE_MISSING, "isolde_alarm_causes{cause=\"missing\"}")                \
+	X(CAUSE_SKEW, "isolde_alarm_causes{cause=\"skew\"}")                      \
+	X(CAUSE_SILENT, "isolde_alarm_causes{cause=\"silent\"}")                  \
+	X(ALARM_RATE, "isolde_alarm_rate_10min")                                  \
+	X(ALARM_FLOOD, "isolde_alarm_flood")                                      \
+	X(ALARM_FLOODS, "isolde_alarm_floods_total")                              \
+	X(ALARMS_CHATTERING, "isolde_alarms_chattering")                          \
+	X(ALARM_GROUPS, "isolde_alarm_groups_total")                              \
+	X(FALSE_ALARMS, "isolde_false_alarms_total")                              \
+	X(WATCHED_S, "isolde_watched_machine_seconds_total")                      \
+	X(QUALITY_GOOD, "isolde_quality_total{quality=\"good\"}")                 \
+	X(QUALITY_MISSING, "isolde_quality_total{quality=\"missing\"}")           \
+	X(QUALITY_OUT_OF_RANGE, "isolde_quality_total{quality=\"out_of_range\"}") \
+	X(QUALITY_STUCK, "isolde_quality_total{quality=\"stuck\"}")               \
+	X(QUALITY_SKEW, "isolde_quality_total{quality=\"skew\"}")                 \
+	X(QUALITY_SILENT, "isolde_quality_total{quality=\"silent\"}")             \
+	X(STORE_ERRORS, "isolde_store_errors_total")                              \
+	X(MODEL_RELOADS, "isolde_model_reloads_total")                            \
+	X(MODEL_RELOAD_FAILURES, "isolde_model_reload_failures_total")            \
+	X(MACHINES, "isolde_machines")                                            \
+	X(HTTP_REQUESTS, "isolde_http_requests_total")                            \
 	X(HTTP_ERRORS, "isolde_http_errors_total")
 #define X(id, name) METRIC_##id,
 enum metric { METRIC_TABLE(X) METRIC_COUNT };

@@ -4,6 +4,8 @@
 #ifndef ISOLDE_AGENT_PIPELINE_H
 #define ISOLDE_AGENT_PIPELINE_H
 
+#include "agent/board.h"
+#include "agent/commands.h"
 #include "agent/config.h"
 #include "agent/metrics.h"
 #include "agent/queue.h"
@@ -22,7 +24,8 @@ struct pipeline_options {
 	struct metrics *metrics; /* borrowed */
 	pipeline_publish *publish;
 	void *context;
-	const char *topic; /* the template, "factory/{machine}/reading" */
+	struct board *board; /* borrowed; NULL: nobody asks */
+	const char *topic;   /* the template, "factory/{machine}/reading" */
 	struct reading_config reading;
 	struct alarm_config alarm;
 	struct alerts_config alerts;
@@ -46,6 +49,14 @@ enum pipeline_mode {
 enum status pipeline_run(struct pipeline *pipeline, const struct model *model,
 	const struct message *messages, size_t n, enum pipeline_mode mode,
 	struct why *why) MUST_USE;
+
+/* What only time changes: shelves that end, machines that fell silent, rates. `connected`: readings
+ * can reach us. Call it a few times a second. */
+void pipeline_tick(struct pipeline *pipeline, int64_t now_ms, bool connected);
+
+/* What somebody asks of an alarm or a machine: carried out, stored and published, or refused. */
+void pipeline_command(
+	struct pipeline *pipeline, const struct command *command, struct command_answer *answer);
 
 /* Every alarm is to be published again, because the broker may have lost them. */
 void pipeline_republish(struct pipeline *pipeline);

@@ -17,6 +17,7 @@ struct queue {
 	struct mqtt_receipt lost[QUEUE_LOST_MAX];
 	size_t lost_count;
 	bool closed;
+	bool nudged; /* since the last queue_pop */
 
 	/* The popping thread's own. Made at full size once, so that nothing is allocated later;
 	 * pages that were never touched cost nothing. */
@@ -180,9 +181,10 @@ static void wait_for_message(struct queue *queue, int timeout_ms)
 {
 	struct timespec deadline = deadline_after(timeout_ms);
 
-	while (queue->count == 0 && !queue->closed)
+	while (queue->count == 0 && !queue->closed && !queue->nudged)
 		if (pthread_cond_timedwait(&queue->pushed, &queue->lock, &deadline) != 0)
-			return; /* time is up */
+			break; /* time is up */
+	queue->nudged = false;
 }
 
 /* Moves the oldest record to *out and its bytes to `to`; where the next may go. */
@@ -224,6 +226,14 @@ size_t queue_take_lost(struct queue *queue, struct mqtt_receipt *out, size_t max
 	queue->lost_count -= n;
 	pthread_mutex_unlock(&queue->lock);
 	return n;
+}
+
+void queue_nudge(struct queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->nudged = true;
+	pthread_cond_broadcast(&queue->pushed);
+	pthread_mutex_unlock(&queue->lock);
 }
 
 void queue_close(struct queue *queue)

@@ -40,6 +40,9 @@ size_t queue_push(struct queue *queue, const struct message *message);
  * are borrowed until the next call. 0 on time-out, and once closed and empty. */
 size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct message **out);
 
+/* Who waits in queue_pop comes back at once, if with nothing: something else needs doing. */
+void queue_nudge(struct queue *queue);
+
 /* The receipts of dropped QoS-1 messages, at most `max` of them: they are counted, and have to be
  * acknowledged, or they would hold their place in the broker's window. Beyond QUEUE_LOST_MAX they
  * are forgotten, and come again with the next connection. */

@@ -11,29 +11,58 @@ enum { RESPONSE_MAX = HEALTH_TEXT_MAX + 1024, VERB_MAX = 32, TRANSACTION_MAX = 2
 
 static const struct json_limits limits = { JSON_DEPTH_MAX, JSON_MEMBERS_MAX };
 
-/* The request's "transaction", to be echoed as it came; false if the payload is no request. */
-static bool take_transaction(const struct message *message, char *out, size_t size, struct why *why)
+/* The request as JSON (NULL for an empty one, cJSON_Delete) and its "transaction", to be echoed as
+ * it came; false if the payload is no request. */
+static bool take_request(
+	const struct message *message, cJSON **root, char *out, size_t size, struct why *why)
 {
-	cJSON *root;
-
 	*out = '\0';
+	*root = NULL;
 	if (message->len == 0)
 		return true;
-	if (json_parse(message->payload, message->len, &limits, &root, why) != STATUS_OK)
+	if (json_parse(message->payload, message->len, &limits, root, why) != STATUS_OK)
 		return false;
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, "transaction");
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(*root, "transaction");
 	bool fits = !item || cJSON_PrintPreallocated((cJSON *)item, out, (int)size, 0);
-	if (!fits)
+	if (!fits) {
+		*out = '\0';
 		(void)fail(why, STATUS_BAD_INPUT, "\"transaction\" is longer than %d bytes",
 			TRANSACTION_MAX);
-	cJSON_Delete(root);
+	}
 	return fits;
 }
 
-/* Writes the members after "status" and "transaction". */
-static bool carry_out(
-	struct requests *requests, const char *verb, struct text *answer, struct why *why)
+static bool command(struct requests *requests, const cJSON *root, const struct message *message,
+	enum command_verb verb, struct text *answer, struct why *why)
 {
+	struct command command = { .verb = verb, .at_ms = message->received_ms };
+	struct command_answer result = { .status = STATUS_OK };
+	struct why inner;
+	const char *field;
+
+	if (command_parse(root, true, requests->shelve_max_h, &command, &field, &inner) !=
+		STATUS_OK) {
+		(void)fail(why, STATUS_BAD_INPUT, "%s%s%s", field, *field ? ": " : "", inner.text);
+		return false;
+	}
+	pipeline_command(requests->pipeline, &command, &result);
+	if (result.status != STATUS_OK) {
+		*why = result.why;
+		return false;
+	}
+	if (result.alarm[0]) {
+		text_add(answer, ",\"alarm\":");
+		text_add(answer, result.alarm);
+	}
+	return true;
+}
+
+/* Writes the members after "status" and "transaction". */
+static bool carry_out(struct requests *requests, const char *verb, const cJSON *root,
+	const struct message *message, struct text *answer, struct why *why)
+{
+	enum command_verb known;
+
 	if (strcmp(verb, "reload") == 0) {
 		char id[MODEL_ID_SIZE];
 		if (reload_model(requests->slot, requests->model_path, requests->metrics, "MQTT",
@@ -50,7 +79,11 @@ static bool carry_out(
 		text_add(answer, body);
 		return true;
 	}
-	(void)fail(why, STATUS_BAD_INPUT, "unknown request \"%.32s\"; there are reload and health",
+	if (command_parse_verb(verb, &known))
+		return command(requests, root, message, known, answer, why);
+	(void)fail(why, STATUS_BAD_INPUT,
+		"unknown request \"%.32s\"; there are reload, health, ack, shelve, unshelve, "
+		"false-alarm, stop, start and forget",
 		verb);
 	return false;
 }
@@ -65,11 +98,13 @@ void requests_answer(void *context, const struct message *message)
 	struct text answer = text_start(body, sizeof(body));
 	const char *slash = strrchr(message->topic, '/');
 	const char *verb = slash ? slash + 1 : "";
+	cJSON *root = NULL;
 
 	if (*verb == '\0' || strlen(verb) > VERB_MAX || !machine_name_valid(verb, strlen(verb)))
 		return; /* no topic to answer on */
-	bool ok = take_transaction(message, transaction, sizeof(transaction), &why) &&
-		carry_out(requests, verb, &extra, &why);
+	bool ok = take_request(message, &root, transaction, sizeof(transaction), &why) &&
+		carry_out(requests, verb, root, message, &extra, &why);
+	cJSON_Delete(root);
 	text_add(&answer,
 		ok ? "{\"status\":\"ok\",\"transaction\":"
 		   : "{\"status\":\"error\",\"transaction\":");

@@ -1,9 +1,11 @@
 /* Commands by MQTT: isolde/<agent>/request/<verb> is answered on .../response/<verb> with
- * {"status":"ok|error","error":...,"transaction":...}. Verbs: reload, health. Worker thread. */
+ * {"status":"ok|error","error":...,"transaction":...}. Verbs: reload, health, and those
+ * of agent/commands. Worker thread. */
 #ifndef ISOLDE_AGENT_REQUESTS_H
 #define ISOLDE_AGENT_REQUESTS_H
 
 #include "agent/health.h"
+#include "agent/pipeline.h"
 #include "agent/queue.h"
 
 struct requests {
@@ -13,6 +15,8 @@ struct requests {
 	struct metrics *metrics;
 	struct mqtt *mqtt;
 	struct health *health;
+	struct pipeline *pipeline;
+	int64_t shelve_max_h;
 };
 
 /* `context` is a struct requests. */

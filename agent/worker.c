@@ -10,6 +10,9 @@
  * idle one looks for requests as often. */
 enum { BEAT_MS = 200, REQUESTS_MAX = 16 };
 
+/* Between two looks at what only time brings: each looks at every machine. */
+enum { TICK_MS = 100 };
+
 /* Between two attempts to write a failing store. */
 enum { RETRY_MS = 250 };
 
@@ -20,6 +23,7 @@ struct worker {
 	uint64_t connects;             /* of the connection, when alarms were last published */
 	int64_t failing_ns;            /* monotonic: since when the store fails, 0: it does not */
 	int64_t retry_ns;              /* when it is tried again */
+	int64_t ticked_ns;             /* when pipeline_tick was last called */
 	struct log_limit store_limit;
 };
 
@@ -49,6 +53,23 @@ static void run_requests(struct worker *w)
 	}
 	if (n > 0)
 		acknowledge(w, w->options.requests, messages, n);
+}
+
+static void run_command(void *context, const struct command *command, struct command_answer *answer)
+{
+	pipeline_command(context, command, answer);
+}
+
+/* What waits beside the readings, and what only time brings. */
+static void look_around(struct worker *w)
+{
+	if (w->options.desk)
+		desk_serve(w->options.desk, run_command, w->options.pipeline);
+	int64_t now = time_monotonic_ns();
+	if (now - w->ticked_ns < TICK_MS * INT64_C(1000000))
+		return;
+	w->ticked_ns = now;
+	pipeline_tick(w->options.pipeline, time_now_ms(), mqtt_subscribed(w->options.mqtt));
 }
 
 static void note_connection(struct worker *w)
@@ -131,6 +152,7 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		!queue_closed(w->options.queue)) {
 		nanosleep(&pause, NULL);
 		note_connection(w);
+		look_around(w);
 	}
 	if (outcome == OUTCOME_DONE)
 		acknowledge(w, w->options.queue, messages, n);
@@ -151,7 +173,10 @@ static void *work(void *context)
 		else
 			mqtt_acknowledge(w->options.mqtt, NULL, 0);
 		run_requests(w);
+		look_around(w);
 	}
+	if (w->options.desk)
+		desk_close(w->options.desk);
 	return NULL;
 }
 

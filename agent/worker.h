@@ -2,6 +2,7 @@
 #ifndef ISOLDE_AGENT_WORKER_H
 #define ISOLDE_AGENT_WORKER_H
 
+#include "agent/commands.h"
 #include "agent/health.h"
 #include "agent/model_slot.h"
 #include "agent/pipeline.h"
@@ -16,8 +17,9 @@ struct worker_options {
 	struct model_slot *slot;
 	struct mqtt *mqtt;
 	struct health *health;
-	size_t batch;    /* messages of one commit, at most */
-	int64_t hold_ms; /* how long readings wait for a failing store before they are shed */
+	size_t batch;      /* messages of one commit, at most */
+	int64_t hold_ms;   /* how long readings wait for a failing store before they are shed */
+	struct desk *desk; /* commands wait there; NULL: none come */
 	struct queue *requests; /* messages on request topics; they are no readings */
 	void (*on_request)(
 		void *context, const struct message *message); /* on the worker's thread */

@@ -1,48 +1,100 @@
 #include "common/alarm.h"
 #include "common/digest.h"
-#include "common/jsontext.h"
-#include "common/text.h"
 #include "common/timeutil.h"
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char *const state_names[] = {
-	[ALARM_NORMAL] = "normal",
-	[ALARM_UNACKNOWLEDGED] = "unacknowledged",
+/* ---- the state machine ---- */
+
+enum event { EVENT_RAISE, EVENT_CLEAR, EVENT_ACKNOWLEDGE, EVENTS };
+enum { REFUSED = -1 };
+
+/* Of conditions; shelf and suppression lie over them. Another cause makes an acknowledged alarm
+ * unacknowledged: nobody has seen that yet. */
+static const signed char transition[ALARM_RETURNED + 1][EVENTS] = {
+	/*                         raise                 clear           acknowledge */
+	[ALARM_NORMAL] = { ALARM_UNACKNOWLEDGED, ALARM_NORMAL, REFUSED },
+	[ALARM_UNACKNOWLEDGED] = { ALARM_UNACKNOWLEDGED, ALARM_RETURNED, ALARM_ACKNOWLEDGED },
+	[ALARM_ACKNOWLEDGED] = { ALARM_UNACKNOWLEDGED, ALARM_NORMAL, REFUSED },
+	[ALARM_RETURNED] = { ALARM_UNACKNOWLEDGED, ALARM_RETURNED, ALARM_NORMAL },
 };
-static const char *const priority_names[] = {
-	[ALARM_LOW] = "low",
-	[ALARM_MEDIUM] = "medium",
-	[ALARM_HIGH] = "high",
-};
+
+static bool go(struct alarm *alarm, enum event event)
+{
+	int next = transition[alarm->condition][event];
+
+	if (next == REFUSED)
+		return false;
+	alarm->condition = (enum alarm_state)next;
+	return true;
+}
+
+enum alarm_state alarm_state(const struct alarm *alarm)
+{
+	return alarm->stopped             ? ALARM_SUPPRESSED
+		: alarm->shelved_until_ms ? ALARM_SHELVED
+					  : alarm->condition;
+}
+
+bool alarm_active(const struct alarm *alarm)
+{
+	return alarm->causes != 0;
+}
 
 /* ---- raising and clearing ---- */
 
+/* How much a cause matters by itself. A machine that says nothing, or what cannot be, is not
+ * watched any more; a sensor that hangs leaves the others. */
+static const enum alarm_priority fault_priority[ALARM_CAUSES] = {
+	[ALARM_OUT_OF_RANGE] = ALARM_MEDIUM,
+	[ALARM_STUCK] = ALARM_LOW,
+	[ALARM_MISSING] = ALARM_LOW,
+	[ALARM_SKEW] = ALARM_LOW,
+	[ALARM_SILENT] = ALARM_MEDIUM,
+};
+
+/* Stuck and skewed were found over windows of their own. */
+static unsigned delay_of(enum alarm_cause cause, const struct alarm_policy *policy)
+{
+	bool delayed = cause == ALARM_OUT_OF_RANGE || cause == ALARM_MISSING;
+
+	return delayed && policy->fault_count > 1 ? policy->fault_count : 1;
+}
+
+static uint64_t window_mask(unsigned window)
+{
+	return window < ALARM_WINDOW_MAX ? (UINT64_C(1) << window) - 1 : UINT64_MAX;
+}
+
 static unsigned anomalous_in(uint64_t recent, unsigned window)
 {
-	uint64_t mask = window < ALARM_WINDOW_MAX ? (UINT64_C(1) << window) - 1 : UINT64_MAX;
 	unsigned n = 0;
 
-	for (uint64_t bits = recent & mask; bits; bits &= bits - 1)
+	for (uint64_t bits = recent & window_mask(window); bits; bits &= bits - 1)
 		n++;
 	return n;
 }
 
-/* high:   a score was beyond the threshold by a quarter of the way that is left to 0.5, the
- *         largest score there is. All sensors far off reach it; one alone hardly does.
+/* high:   a score was far beyond the threshold.
  * medium: every reading of the window is anomalous: it does not come and go.
  * low:    the rest. */
-static enum alarm_priority priority_of(const struct alarm *alarm, const struct alarm_policy *policy,
-	const struct alarm_input *input)
+static enum alarm_priority priority_of(const struct alarm *alarm, const struct alarm_policy *policy)
 {
-	if (alarm->run_peak > input->threshold + fmax(0.5 - input->threshold, 0) / 4)
+	enum alarm_priority priority = ALARM_LOW;
+
+	for (int cause = ALARM_ANOMALY + 1; cause < ALARM_CAUSES; cause++) {
+		if ((alarm->causes & ALARM_BIT(cause)) && fault_priority[cause] > priority)
+			priority = fault_priority[cause];
+	}
+	if (!(alarm->causes & ALARM_BIT(ALARM_ANOMALY)))
+		return priority;
+	if (alarm->run_severe)
 		return ALARM_HIGH;
 	if (anomalous_in(alarm->recent, policy->raise_window) == policy->raise_window)
 		return ALARM_MEDIUM;
-	return ALARM_LOW;
+	return priority;
 }
 
 /* In the form of a UUID version 7 (RFC 9562): its time first, so that ids sort by time, then a
@@ -61,199 +113,287 @@ static void make_id(struct alarm *alarm, const char *machine, int64_t at_ms)
 		(unsigned)(0x8000 | (bits >> 38 & 0x3fff)), bits & 0x3fffffffff);
 }
 
+static void touch(struct alarm *alarm, int64_t at_ms)
+{
+	if (at_ms > alarm->updated_ms)
+		alarm->updated_ms = at_ms;
+}
+
+/* A fresh alarm: its own id, its own figures. A shelf stays over it. */
+static void begin(struct alarm *alarm, const char *machine, int64_t at_ms)
+{
+	make_id(alarm, machine, at_ms);
+	alarm->since_ms = alarm->updated_ms = alarm->from_ms = alarm->last_ms = at_ms;
+	alarm->ended_ms = 0;
+	alarm->told = 0;
+	alarm->count = 0;
+	alarm->peak_score = NAN;
+	alarm->priority = ALARM_LOW;
+	alarm->first_sensor[0] = '\0';
+	alarm->false_alarm = false;
+	if (!alarm->shelved_until_ms)
+		alarm->operator_name[0] = alarm->reason[0] = '\0';
+}
+
+/* The readings that led to it count for it. */
+static void tell_cause(
+	struct alarm *alarm, const struct alarm_policy *policy, const struct alarm_input *input)
+{
+	bool anomaly = alarm->causes & ALARM_BIT(ALARM_ANOMALY);
+	const char *sensor = anomaly ? input->sensor : input->faulty;
+
+	snprintf(alarm->first_sensor, sizeof(alarm->first_sensor), "%s", sensor ? sensor : "");
+	if (anomaly) {
+		alarm->count = anomalous_in(alarm->recent, policy->raise_window);
+		alarm->peak_score = alarm->run_peak;
+		alarm->from_ms = alarm->run_from_ms;
+	} else {
+		for (int cause = 0; cause < ALARM_CAUSES; cause++) {
+			if (alarm->causes & ALARM_BIT(cause) &&
+				alarm->count < alarm->fault_run[cause])
+				alarm->count = alarm->fault_run[cause];
+		}
+	}
+	alarm->last_ms = input->at_ms;
+}
+
+/* What the causes that hold now make of an alarm for which `before` held. */
+static enum alarm_change settle(struct alarm *alarm, const struct alarm_policy *policy,
+	const char *machine, const struct alarm_input *input, unsigned before)
+{
+	unsigned fresh = alarm->causes & ~before;
+	enum alarm_priority priority;
+
+	if (!before && !fresh)
+		return ALARM_SAME;
+	if (!alarm->causes) {
+		(void)go(alarm, EVENT_CLEAR); /* never refused */
+		if (alarm->condition == ALARM_RETURNED && policy->no_latch)
+			alarm->condition = ALARM_NORMAL;
+		alarm->ended_ms = input->at_ms;
+		touch(alarm, input->at_ms);
+		return ALARM_CLEARED;
+	}
+	if (!before) {
+		begin(alarm, machine, input->at_ms);
+		tell_cause(alarm, policy, input);
+	}
+	priority = priority_of(alarm, policy);
+	bool more = priority > alarm->priority, new = fresh & ~alarm->told;
+	if (more || !before)
+		alarm->priority = priority;
+	if (!before || new)
+		(void)go(alarm, EVENT_RAISE); /* never refused */
+	alarm->told |= alarm->causes;
+	if (!before)
+		return ALARM_RAISED;
+	if (fresh || alarm->causes != before || more) {
+		touch(alarm, input->at_ms);
+		return ALARM_UPDATED;
+	}
+	return ALARM_SAME;
+}
+
 /* Keeps what an alarm will tell of the readings that led to it. */
 static void note_anomaly(
 	struct alarm *alarm, const struct alarm_policy *policy, const struct alarm_input *input)
 {
-	bool alone = alarm->state == ALARM_NORMAL &&
+	bool alone = !(alarm->causes & ALARM_BIT(ALARM_ANOMALY)) &&
 		anomalous_in(alarm->recent, policy->raise_window - 1) == 0;
 
+	if (alone) {
+		alarm->run_from_ms = input->at_ms;
+		alarm->run_severe = false;
+	}
 	if (alone || input->score > alarm->run_peak)
 		alarm->run_peak = input->score;
+	alarm->run_severe |= input->severe;
 }
 
-static void raise_alarm(struct alarm *alarm, const struct alarm_policy *policy, const char *machine,
-	const struct alarm_input *input)
-{
-	make_id(alarm, machine, input->at_ms);
-	alarm->state = ALARM_UNACKNOWLEDGED;
-	alarm->priority = priority_of(alarm, policy, input);
-	alarm->since_ms = alarm->updated_ms = input->at_ms;
-	alarm->count = anomalous_in(alarm->recent, policy->raise_window);
-	alarm->peak_score = alarm->run_peak;
-	snprintf(alarm->first_sensor, sizeof(alarm->first_sensor), "%s",
-		input->sensor ? input->sensor : "");
-}
-
-/* Another anomalous reading while it is raised; true if that makes it more important. */
-static bool continue_alarm(
+static void judge_score(
 	struct alarm *alarm, const struct alarm_policy *policy, const struct alarm_input *input)
 {
-	enum alarm_priority priority = priority_of(alarm, policy, input);
+	bool anomalous = input->score > input->threshold, calm = input->score <= input->clear;
 
-	alarm->count++;
-	if (input->at_ms > alarm->updated_ms)
-		alarm->updated_ms = input->at_ms;
-	if (input->score > alarm->peak_score)
-		alarm->peak_score = input->score;
-	if (priority <= alarm->priority)
-		return false;
-	alarm->priority = priority;
-	return true;
-}
-
-static void clear_alarm(struct alarm *alarm, int64_t at_ms)
-{
-	alarm->state = ALARM_NORMAL;
-	if (at_ms > alarm->updated_ms)
-		alarm->updated_ms = at_ms;
-	/* What raised this alarm must not help to raise the next one. */
-	alarm->recent = 0;
-}
-
-bool alarm_next(struct alarm *alarm, const struct alarm_policy *policy, const char *machine,
-	const struct alarm_input *input)
-{
-	bool raised = alarm->state != ALARM_NORMAL;
-
-	if (input->anomalous)
+	if (anomalous)
 		note_anomaly(alarm, policy, input);
-	alarm->recent = alarm->recent << 1 | input->anomalous;
-	if (!input->anomalous) {
-		if (alarm->normal_run < policy->clear_count)
-			alarm->normal_run++;
-		if (!raised || alarm->normal_run < policy->clear_count)
-			return false;
-		clear_alarm(alarm, input->at_ms);
-		return true;
+	/* What has left the window is forgotten, so that a quiet machine's state stays the same. */
+	alarm->recent = (alarm->recent << 1 | anomalous) & window_mask(policy->raise_window);
+	if (!calm) {
+		alarm->normal_run = 0;
+	} else if (alarm->normal_run < policy->clear_count) {
+		alarm->normal_run++;
 	}
-	alarm->normal_run = 0;
-	if (raised)
-		return continue_alarm(alarm, policy, input);
-	if (anomalous_in(alarm->recent, policy->raise_window) < policy->raise_count)
-		return false;
-	raise_alarm(alarm, policy, machine, input);
-	return true;
+	if (alarm->causes & ALARM_BIT(ALARM_ANOMALY)) {
+		if (alarm->normal_run < policy->clear_count)
+			return;
+		alarm->causes &= ~ALARM_BIT(ALARM_ANOMALY);
+		alarm->recent = 0; /* what raised this alarm must not help to raise the next */
+	} else if (anomalous &&
+		anomalous_in(alarm->recent, policy->raise_window) >= policy->raise_count) {
+		alarm->causes |= ALARM_BIT(ALARM_ANOMALY);
+	}
 }
 
-/* ---- JSON ---- */
-
-size_t alarm_encode(const struct alarm *alarm, const char *machine, char *out, size_t size)
+static void judge_fault(
+	struct alarm *alarm, const struct alarm_policy *policy, enum alarm_cause cause, bool faulty)
 {
-	struct text text = text_start(out, size);
+	uint16_t *faults = &alarm->fault_run[cause], *sound = &alarm->sound_run[cause];
 
-	text_add(&text, "{\"id\":");
-	text_add_json(&text, alarm->id);
-	text_add(&text, ",\"machine\":");
-	text_add_json(&text, machine);
-	text_add(&text, ",\"state\":");
-	text_add_json(&text, state_names[alarm->state]);
-	text_add(&text, ",\"priority\":");
-	text_add_json(&text, priority_names[alarm->priority]);
-	text_add(&text, ",\"since\":");
-	text_add_time(&text, alarm->since_ms);
-	text_add(&text, ",\"updated\":");
-	text_add_time(&text, alarm->updated_ms);
-	text_add(&text, ",\"count\":");
-	text_add_integer(&text, (int64_t)alarm->count);
-	text_add(&text, ",\"peak_score\":");
-	text_add_number(&text, alarm->peak_score);
-	text_add(&text, ",\"first_sensor\":");
-	text_add_json(&text, alarm->first_sensor);
-	text_add(&text, ",\"shelved_until\":null}");
-	return text_end(&text);
+	if (faulty) {
+		*sound = 0;
+		if (*faults < UINT16_MAX)
+			++*faults;
+		if (*faults >= delay_of(cause, policy))
+			alarm->causes |= ALARM_BIT(cause);
+		return;
+	}
+	*faults = 0;
+	if (!(alarm->causes & ALARM_BIT(cause)))
+		return;
+	if (++*sound >= policy->clear_count) {
+		alarm->causes &= ~ALARM_BIT(cause);
+		*sound = 0;
+	}
 }
 
-static const char *text_of(const cJSON *object, const char *name)
+/* A reading while it stands is counted, whatever else comes of it. */
+static void count_reading(struct alarm *alarm, const struct alarm_input *input)
 {
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+	bool anomalous = input->score > input->threshold;
 
-	return text ? text : "";
+	if (!anomalous && !input->faults)
+		return;
+	alarm->count++;
+	touch(alarm, input->at_ms);
+	if (input->at_ms > alarm->last_ms)
+		alarm->last_ms = input->at_ms;
+	if (anomalous && !(input->score <= alarm->peak_score))
+		alarm->peak_score = input->score;
 }
 
-static bool decode_word(const cJSON *object, const char *name, const char *const *words,
-	unsigned count, unsigned *out)
+enum alarm_change alarm_next(struct alarm *alarm, const struct alarm_policy *policy,
+	const char *machine, const struct alarm_input *input)
 {
-	const char *text = text_of(object, name);
+	unsigned before = alarm->causes;
 
-	for (unsigned i = 0; i < count; i++)
-		if (strcmp(text, words[i]) == 0) {
-			*out = i;
-			return true;
-		}
-	return false;
+	if (alarm->stopped)
+		return ALARM_SAME;
+	alarm->causes &= ~ALARM_BIT(ALARM_SILENT);
+	if (before)
+		count_reading(alarm, input);
+	if (!isnan(input->score))
+		judge_score(alarm, policy, input);
+	for (int cause = ALARM_OUT_OF_RANGE; cause < ALARM_SILENT; cause++)
+		judge_fault(
+			alarm, policy, (enum alarm_cause)cause, input->faults & ALARM_BIT(cause));
+	return settle(alarm, policy, machine, input, before);
 }
 
-static bool decode_time(const cJSON *object, const char *name, int64_t *out)
+enum alarm_change alarm_silence(
+	struct alarm *alarm, const struct alarm_policy *policy, const char *machine, int64_t at_ms)
 {
-	const char *text = text_of(object, name);
+	struct alarm_input input = { .at_ms = at_ms, .score = NAN };
+	unsigned before = alarm->causes;
 
-	return time_parse(text, strlen(text), out, NULL, NULL) == STATUS_OK;
+	if (alarm->stopped)
+		return ALARM_SAME;
+	alarm->causes |= ALARM_BIT(ALARM_SILENT);
+	return settle(alarm, policy, machine, &input, before);
 }
 
-/* A text of at most size - 1 bytes. */
-static bool decode_text(const cJSON *object, const char *name, char *out, size_t size)
+enum alarm_change alarm_tick(struct alarm *alarm, int64_t now_ms)
 {
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-	size_t len = cJSON_IsString(item) ? strlen(item->valuestring) : size;
-
-	if (len >= size)
-		return false;
-	memcpy(out, item->valuestring, len + 1);
-	return true;
+	if (!alarm->shelved_until_ms || now_ms < alarm->shelved_until_ms)
+		return ALARM_SAME;
+	alarm->shelved_until_ms = 0;
+	touch(alarm, now_ms);
+	return ALARM_UPDATED;
 }
 
-static bool decode_numbers(const cJSON *object, struct alarm *alarm)
-{
-	const cJSON *count = cJSON_GetObjectItemCaseSensitive(object, "count");
-	const cJSON *peak = cJSON_GetObjectItemCaseSensitive(object, "peak_score");
+/* ---- what people do ---- */
 
-	/* Beyond 2^53 a double is no longer a count. */
-	if (!cJSON_IsNumber(count) || !cJSON_IsNumber(peak) || count->valuedouble < 0 ||
-		count->valuedouble > 0x1p53 || count->valuedouble != floor(count->valuedouble))
-		return false;
-	alarm->count = (uint64_t)count->valuedouble;
-	alarm->peak_score = peak->valuedouble;
-	return true;
+static void note_action(struct alarm *alarm, const struct alarm_action *action)
+{
+	snprintf(alarm->operator_name, sizeof(alarm->operator_name), "%s", action->operator_name);
+	snprintf(alarm->reason, sizeof(alarm->reason), "%s", action->reason);
+	touch(alarm, action->at_ms);
 }
 
-/* The first member that is missing or wrong, NULL if none is. */
-static const char *decode_members(const cJSON *object, struct alarm *alarm)
+enum status alarm_acknowledge(
+	struct alarm *alarm, const struct alarm_action *action, struct why *why)
 {
-	unsigned state, priority;
-
-	if (!decode_text(object, "id", alarm->id, sizeof(alarm->id)))
-		return "id";
-	if (!decode_word(object, "state", state_names, 2, &state))
-		return "state";
-	if (!decode_word(object, "priority", priority_names, 3, &priority))
-		return "priority";
-	if (!decode_time(object, "since", &alarm->since_ms))
-		return "since";
-	if (!decode_time(object, "updated", &alarm->updated_ms))
-		return "updated";
-	if (!decode_numbers(object, alarm))
-		return "count or peak_score";
-	if (!decode_text(object, "first_sensor", alarm->first_sensor, sizeof(alarm->first_sensor)))
-		return "first_sensor";
-	alarm->state = (enum alarm_state)state;
-	alarm->priority = (enum alarm_priority)priority;
-	return NULL;
-}
-
-enum status alarm_decode(const char *json, size_t len, struct alarm *out, struct why *why)
-{
-	static const struct json_limits limits = { JSON_DEPTH_MAX, JSON_MEMBERS_MAX };
-	struct alarm alarm = { 0 };
-	struct cJSON *object;
-
-	enum status st = json_parse(json, len, &limits, &object, why);
-	if (st)
-		return st;
-	const char *wrong = decode_members(object, &alarm);
-	cJSON_Delete(object);
-	if (wrong)
-		return fail(why, STATUS_BAD_INPUT, "alarm: %s is missing or wrong", wrong);
-	*out = alarm;
+	if (!go(alarm, EVENT_ACKNOWLEDGE))
+		return fail(why, STATUS_CONFLICT,
+			"the alarm is %s: there is nothing to acknowledge",
+			alarm_state_name(alarm->condition));
+	note_action(alarm, action);
 	return STATUS_OK;
+}
+
+enum status alarm_shelve(struct alarm *alarm, const struct alarm_action *action, struct why *why)
+{
+	if (alarm->stopped)
+		return fail(why, STATUS_CONFLICT,
+			"the machine is declared stopped and its alarm suppressed");
+	alarm->shelved_until_ms = action->until_ms;
+	note_action(alarm, action);
+	return STATUS_OK;
+}
+
+enum status alarm_unshelve(struct alarm *alarm, const struct alarm_action *action, struct why *why)
+{
+	if (!alarm->shelved_until_ms)
+		return fail(why, STATUS_CONFLICT, "the alarm is not shelved");
+	alarm->shelved_until_ms = 0;
+	note_action(alarm, action);
+	return STATUS_OK;
+}
+
+enum status alarm_deny(struct alarm *alarm, const struct alarm_action *action, struct why *why)
+{
+	if (alarm->false_alarm)
+		return fail(why, STATUS_CONFLICT, "it is known to be a false alarm");
+	if (!(alarm->told & ALARM_BIT(ALARM_ANOMALY)))
+		return fail(why, STATUS_CONFLICT,
+			"it was not raised for an anomaly: there is nothing to label");
+	alarm->false_alarm = true;
+	(void)go(alarm, EVENT_ACKNOWLEDGE); /* refused: it was acknowledged before */
+	note_action(alarm, action);
+	return STATUS_OK;
+}
+
+static void forget_delays(struct alarm *alarm)
+{
+	alarm->recent = 0;
+	alarm->normal_run = 0;
+	memset(alarm->fault_run, 0, sizeof(alarm->fault_run));
+	memset(alarm->sound_run, 0, sizeof(alarm->sound_run));
+}
+
+enum alarm_change alarm_stop(struct alarm *alarm, const struct alarm_policy *policy,
+	const char *machine, const struct alarm_action *action)
+{
+	struct alarm_input input = { .at_ms = action->at_ms, .score = NAN };
+	unsigned before = alarm->causes;
+
+	if (alarm->stopped)
+		return ALARM_SAME;
+	if (!alarm->id[0])
+		begin(alarm, machine, action->at_ms); /* there has to be one to be suppressed */
+	alarm->causes = 0;
+	forget_delays(alarm);
+	(void)settle(alarm, policy, machine, &input, before);
+	alarm->stopped = true;
+	note_action(alarm, action);
+	return before ? ALARM_CLEARED : ALARM_UPDATED;
+}
+
+enum alarm_change alarm_start(struct alarm *alarm, const struct alarm_action *action)
+{
+	if (!alarm->stopped)
+		return ALARM_SAME;
+	alarm->stopped = false;
+	note_action(alarm, action);
+	return ALARM_UPDATED;
 }

@@ -15,7 +15,7 @@ bool schema_reserved(const char *name)
 {
 	static const char *const words[] = { "machine", "timestamp", "received", "seq",
 		"anomaly_score", "threshold", "is_anomaly", "model", "explanation", "severity",
-		"quality", "late", "detector", "schema", "label" };
+		"quality", "late", "detector", "schema", "label", "alarm_score" };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strcmp(words[i], name) == 0)

@@ -35,6 +35,8 @@ int status_exit_code(enum status status)
 		return 73;
 	case STATUS_NO_MEMORY:
 		return 71;
+	case STATUS_CONFLICT:
+		return 75;
 	}
 	return 70; /* a bug: no such status */
 }

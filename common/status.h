@@ -16,6 +16,7 @@ enum status {
 	STATUS_UNAVAILABLE, /* the other side does not answer */
 	STATUS_CANT_CREATE, /* the output can't be made, or is somebody else's */
 	STATUS_NO_MEMORY,
+	STATUS_CONFLICT, /* what is asked for is not possible as things stand */
 };
 
 /* One sentence, written on failure only, by the function that noticed, never by its callers. */
@@ -29,7 +30,8 @@ enum status fail(struct why *why, enum status status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* The sysexits code of a status: 0, 65 bad data, 78 configuration, 64 usage, 66 no input,
- * 74 I/O (also for full), 69 unavailable, 73 cannot create, 71 no memory. */
+ * 74 I/O (also for full), 69 unavailable, 73 cannot create, 71 no memory,
+ * 75 conflict: try again when things have changed. */
 int status_exit_code(enum status status);
 
 #endif

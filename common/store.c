@@ -227,6 +227,8 @@ static enum status set_up(struct store *store, struct why *why)
 		return st;
 	if (empty && (st = create_schema(store, why)))
 		return st;
+	if (writer && (st = store_alarm_set_up(store, why)))
+		return st;
 	if ((st = load_key(store, why)))
 		return st;
 	for (int i = 0; i < (writer ? SQL_COUNT : SQL_READER_COUNT); i++) {
@@ -307,6 +309,7 @@ void store_close(struct store *store)
 	store_forget(store);
 	for (int i = 0; i < SQL_COUNT; i++)
 		sqlite3_finalize(store->statement[i]);
+	store_alarm_finish(store);
 	sqlite3_close(store->db); /* the last connection moves the WAL into the file */
 	if (store->lock >= 0)
 		close(store->lock);

@@ -74,6 +74,30 @@ struct minute {
 	int64_t scored;
 };
 
+/* What a row's blob holds at most: the values, then what store_pack adds. */
+enum { STORE_PACKED_MAX = FEATURES_MAX + 2 + 6 * EXPLAINED_MAX };
+
+/* store_pack.c. Lays a verdict's values out as they are stored; the count of doubles. Behind the
+ * values: nothing, or the alarm score, or that with severity and what is explained. */
+size_t store_pack(const struct verdict *verdict, size_t features, double out[STORE_PACKED_MAX]);
+/* The inverse, from `bytes` at `blob`; false if it cannot be one of ours. */
+bool store_unpack(const void *blob, int bytes, size_t features, struct verdict *out);
+
+/* store_alarm.c */
+enum alarm_sql {
+	ALARM_SQL_ADD,
+	ALARM_SQL_PRUNE,
+	ALARM_SQL_FIND,
+	ALARM_SQL_FIND_MACHINE,
+	ALARM_SQL_FIND_ALARM,
+	ALARM_SQL_PUT_LABEL,
+	ALARM_SQL_LABEL_AT,
+	ALARM_SQL_COUNT_LABELS,
+	ALARM_SQL_COUNT
+};
+enum status store_alarm_set_up(struct store *store, struct why *why); /* the writer's */
+void store_alarm_finish(struct store *store);
+
 struct machine_cache;
 struct feature_set {
 	int64_t id;
@@ -87,6 +111,7 @@ struct store {
 	enum store_mode mode;
 	char *path;
 	sqlite3_stmt *statement[SQL_COUNT];
+	sqlite3_stmt *alarm_statement[ALARM_SQL_COUNT];
 	uint64_t key[2];
 	bool in_transaction;
 	struct feature_set *feature_sets; /* seen so far */
@@ -96,8 +121,9 @@ struct store {
 	int64_t model, feature_set;     /* row ids of the last ones used, 0: none */
 	char model_name[MODEL_ID_SIZE];
 	double model_threshold;
-	struct schema schema; /* of `feature_set` */
-	uint64_t arrivals;    /* readings without time and seq, to tell them apart */
+	struct schema schema;            /* of `feature_set` */
+	double packed[STORE_PACKED_MAX]; /* of the row in hand */
+	uint64_t arrivals;               /* readings without time and seq, to tell them apart */
 };
 
 /* A statement ready to bind. */

@@ -150,11 +150,12 @@ static enum status to_verdict(struct store *store, sqlite3_stmt *row, struct ver
 
 	if (st != STATUS_OK)
 		return st;
-	if (sqlite3_column_bytes(row, 5) != (int)((*schema)->count * sizeof(double)))
+	memset(out, 0, sizeof(*out));
+	if (!store_unpack(sqlite3_column_blob(row, 5), sqlite3_column_bytes(row, 5),
+		    (*schema)->count, out))
 		return fail(why, STATUS_BAD_INPUT,
 			"%s: reading %lld has not the values of its feature set", store->path,
 			(long long)sqlite3_column_int64(row, 0));
-	memset(out, 0, sizeof(*out));
 	snprintf(reading->machine, sizeof(reading->machine), "%s", text_at(row, 1));
 	reading->at_ms = store_time_of(sqlite3_column_int64(row, 0));
 	reading->received_ms = sqlite3_column_int64(row, 2);
@@ -163,12 +164,11 @@ static enum status to_verdict(struct store *store, sqlite3_stmt *row, struct ver
 			store->path, (long long)sqlite3_column_int64(row, 0));
 	reading->seq = sqlite3_column_type(row, 3) == SQLITE_NULL ? READING_NO_SEQ
 								  : sqlite3_column_int64(row, 3);
-	if ((*schema)->count > 0)
-		memcpy(reading->value, sqlite3_column_blob(row, 5),
-			(*schema)->count * sizeof(double));
 	bool scored = sqlite3_column_type(row, 6) != SQLITE_NULL;
 	out->score = scored ? sqlite3_column_double(row, 6) : NAN;
 	out->threshold = scored ? sqlite3_column_double(row, 11) : NAN;
+	if (!out->smoothed)
+		out->alarm_score = out->score;
 	out->anomalous = sqlite3_column_int(row, 7) == 1;
 	out->quality = (enum quality)sqlite3_column_int(row, 8);
 	out->late = sqlite3_column_int(row, 9) != 0;

@@ -304,7 +304,8 @@ static void bind_reading(struct store *store, sqlite3_stmt *add, int64_t machine
 		sqlite3_bind_int64(add, 4, reading->seq);
 	sqlite3_bind_int64(add, 5, (int64_t)identity);
 	sqlite3_bind_int64(add, 7, store->feature_set);
-	sqlite3_bind_blob(add, 8, reading->value, (int)(features * sizeof(double)), SQLITE_STATIC);
+	size_t packed = store_pack(verdict, features, store->packed);
+	sqlite3_bind_blob(add, 8, store->packed, (int)(packed * sizeof(double)), SQLITE_STATIC);
 	sqlite3_bind_double(add, 9, verdict->score); /* NaN is stored as NULL */
 	if (verdict->model[0])
 		sqlite3_bind_int64(add, 10, store->model);

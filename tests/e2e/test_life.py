@@ -62,7 +62,7 @@ class Life(SystemTest):
         self.assertEqual(self.agent.metrics()["isolde_alarms_active"], 1)
         self.send(sensor, 5)
         self.agent.wait_stored(10)
-        watcher.wait("the end of the alarm", lambda all: last_state(watcher, ALARM) == "normal")
+        watcher.wait("the end of the alarm", lambda all: last_state(watcher, ALARM) == "returned")
         self.assertEqual(json.loads(watcher.on(ALARM)[-1].payload)["id"], alarm["id"])
 
     def test_what_came_while_the_agent_was_away_arrives_after_the_start(self):
@@ -115,7 +115,10 @@ class Life(SystemTest):
 
         watcher = self.client("watcher", STATUS)
         watcher.wait("the birth", lambda all: last_state(watcher, STATUS) == "online")
-        self.assertTrue(watcher.on(STATUS)[0].retained)
+        # The birth travels beside the health: only who comes after it gets it as retained.
+        early = self.client("early", STATUS)
+        early.wait("the retained birth", lambda all: last_state(early, STATUS) == "online")
+        self.assertTrue(early.on(STATUS)[0].retained)
         self.agent.stop()
 
         watcher.wait("the goodbye", lambda all: last_state(watcher, STATUS) == "offline")
@@ -139,8 +142,10 @@ class Life(SystemTest):
         self.agent.settings.update({"mqtt.username": "agent", "mqtt.password_file": secret})
         self.agent.start()
 
+        # The info travels beside the health: a first watcher says when it is there.
+        self.client("first", "isolde/isolde-agent/info").wait("the info", lambda all: len(all) >= 1)
         watcher = self.client("watcher", "isolde/isolde-agent/info")
-        message = watcher.wait("the info", lambda all: len(all) >= 1)[0]
+        message = watcher.wait("the retained info", lambda all: len(all) >= 1)[0]
 
         self.assertTrue(message.retained)
         self.assert_holds(json.dumps(json.loads(message.payload)), "version", "mqtt.url")

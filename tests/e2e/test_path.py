@@ -78,7 +78,7 @@ class Path(SystemTest):
 
         alarms = watcher.wait("two changes", lambda all: len(all) >= 2)
         self.assertEqual(
-            [json.loads(alarm.payload)["state"] for alarm in alarms[:2]], ["unacknowledged", "normal"]
+            [json.loads(alarm.payload)["state"] for alarm in alarms[:2]], ["unacknowledged", "returned"]
         )
 
     def test_predict_gives_the_stored_score_and_leaves_no_trace(self):
@@ -139,7 +139,7 @@ class Path(SystemTest):
         self.agent.wait_received(13)
         self.assertEqual(set(states(watcher)), {"unacknowledged"})
         self.send(1)
-        watcher.wait("the end", lambda all: states(watcher)[-1] == "normal")
+        watcher.wait("the end", lambda all: states(watcher)[-1] == "returned")
         self.assertEqual(json.loads(watcher.on(ALARM)[-1].payload)["id"], raised["id"])
 
     def test_the_alarm_is_retained_for_who_comes_later(self):

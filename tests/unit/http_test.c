@@ -32,6 +32,8 @@ static struct rig {
 	struct health health;
 	struct model_slot *slot;
 	struct metrics *metrics;
+	struct board *board;
+	struct desk *desk;
 	struct http *http;
 	int port, health_port;
 } rig;
@@ -49,13 +51,15 @@ static void prepare_rig(const char *host, const char *store)
 	rig.config.threads = 8;
 	CU_ASSERT_EQUAL_FATAL(model_slot_create(&rig.slot), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(metrics_create(&rig.metrics), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(board_create(&rig.board), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(desk_create(NULL, NULL, &rig.desk), STATUS_OK);
 	rig.health.slot = rig.slot;
 	rig.health.metrics = rig.metrics;
 	rig.health.store_path = store;
 	rig.health.started_ms = time_now_ms();
 	atomic_store(&rig.health.beat_ns, time_monotonic_ns());
 	rig.options = (struct http_options){ &rig.config, &rig.health_config, store, model_path,
-		rig.slot, rig.metrics, &rig.health };
+		rig.slot, rig.metrics, &rig.health, rig.board, rig.desk, 24 };
 }
 
 static void start_rig(void)
@@ -77,6 +81,8 @@ static void stop(void)
 	http_stop(rig.http);
 	model_slot_destroy(rig.slot);
 	metrics_destroy(rig.metrics);
+	desk_destroy(rig.desk);
+	board_destroy(rig.board);
 }
 
 /* ---- a client ---- */
@@ -271,6 +277,16 @@ static void test_routes(void)
 		{ "DELETE /health" H1 "\r\n", 405, NULL },
 		{ "PROPFIND /" H1 "\r\n", 405, NULL },
 		{ "GET /metrics HTTP/1.0\r\n\r\n", 200, "Connection: close\r\n" },
+		{ "GET /alarms" H1 "\r\n", 200, "\"flood\":false,\"chattering\":0,\"items\":[]}" },
+		{ "GET /alarms?history=1" H1 "\r\n", 200, "\"items\":[],\"next_cursor\":null}" },
+		{ "GET /alarms?history=1&limit=9999" H1 "\r\n", 200, "\"limit\":1000" },
+		{ "POST /alarms" H1 "Content-Length: 0\r\n\r\n", 405, "Allow: GET, HEAD\r\n" },
+		{ "GET /alarms/x/ack" H1 "\r\n", 405, "Allow: POST\r\n" },
+		{ "GET /alarms/x" H1 "\r\n", 404, NULL },
+		{ "GET /alarms//ack" H1 "\r\n", 404, NULL },
+		{ "GET /alarms/x/y/ack" H1 "\r\n", 404, NULL },
+		{ "GET /alarms/x/ack/" H1 "\r\n", 404, NULL },
+		{ "GET /machines/x" H1 "\r\n", 404, NULL },
 	};
 
 	start();
@@ -281,6 +297,36 @@ static void test_routes(void)
 	}
 	CU_ASSERT_TRUE(metrics_get(rig.metrics, METRIC_HTTP_REQUESTS) >= 18);
 	CU_ASSERT_TRUE(metrics_get(rig.metrics, METRIC_HTTP_ERRORS) >= 12);
+	stop();
+}
+
+/* An alarm on the board is listed; what is asked of it waits at the desk, in vain here: nobody
+ * serves it. */
+static void test_alarms(void)
+{
+	struct alarm alarm = { .condition = ALARM_UNACKNOWLEDGED,
+		.causes = ALARM_BIT(ALARM_STUCK),
+		.id = "some-id",
+		.peak_score = NAN,
+		.reason = "\"\xff<" };
+
+	start();
+	board_put(rig.board, "press-1", &alarm);
+	CU_ASSERT_EQUAL(get("/alarms"), 200);
+	ASSERT_HOLDS(answer, "{\"count\":1,\"total\":1,\"limit\":1000,");
+	ASSERT_HOLDS(answer, "\"id\":\"some-id\",\"machine\":\"press-1\"");
+	ASSERT_HOLDS(answer, "\"causes\":[\"stuck\"]");
+	ASSERT_HOLDS(answer, "\"peak_score\":null");
+	ASSERT_HOLDS(answer, "\"reason\":\"\\\"?<\"");
+	ASSERT_HOLDS(answer, "\"group\":null}]}");
+	CU_ASSERT_EQUAL(get("/alarms?state=returned"), 200);
+	ASSERT_HOLDS(answer, "\"items\":[]");
+	CU_ASSERT_EQUAL(post("/alarms/some-id/ack", "{}"), 503);
+	ASSERT_HOLDS(answer, "Retry-After: 2\r\n");
+	ASSERT_HOLDS(answer, "nothing was done");
+	desk_close(rig.desk);
+	CU_ASSERT_EQUAL(post("/alarms/some-id/ack", "{}"), 503);
+	ASSERT_HOLDS(answer, "stopping");
 	stop();
 }
 
@@ -1158,6 +1204,7 @@ static void make_model(void)
 static CU_TestInfo cases[] = {
 	{ "a store with known rows is made", make_store },
 	{ "every route answers its methods and no others", test_routes },
+	{ "alarms are listed, commands wait for the worker", test_alarms },
 	{ "doubtful requests are refused with a reason", test_malformed },
 	{ "/predict scores what fits the model and names what does not", test_predict },
 	{ "/predict takes 1,000 readings and no more", test_predict_limits },

@@ -252,6 +252,22 @@ static void test_promtool(void)
 	metrics_destroy(metrics);
 }
 
+/* Beside what training promised. */
+static void test_observed(void)
+{
+	struct metrics *metrics = create();
+	char *page = page_of(metrics, &gauges);
+
+	CU_ASSERT_PTR_NULL(strstr(page, "isolde_observed_false_alarms_per_day"));
+	free(page);
+	metrics_set(metrics, METRIC_WATCHED_S, 2 * 86400);
+	metrics_add(metrics, METRIC_FALSE_ALARMS, 1);
+	page = page_of(metrics, &gauges);
+	ASSERT_HOLDS(page, "\nisolde_observed_false_alarms_per_day 0.5\n");
+	free(page);
+	metrics_destroy(metrics);
+}
+
 static CU_TestInfo cases[] = {
 	{ "a fresh page names every series with 0", test_fresh_page },
 	{ "without a model the page has no model series", test_no_model },
@@ -261,6 +277,7 @@ static CU_TestInfo cases[] = {
 	{ "a restored ledger balances without pending", test_restore },
 	{ "the ledger balances at every look while threads move it", test_ledger_law },
 	{ "promtool finds nothing", test_promtool },
+	{ "false alarms are counted by the day of watching", test_observed },
 	CU_TEST_INFO_NULL,
 };
 

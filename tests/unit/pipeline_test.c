@@ -1,5 +1,6 @@
 #include "agent/pipeline.h"
 #include "common/rng.h"
+#include "common/store_alarm.h"
 #include "common/train.h"
 #include "tests/unit/unit.h"
 #include <math.h>
@@ -143,8 +144,13 @@ static struct rig *new_rig(void)
 	rig->options = (struct pipeline_options){ .publish = take,
 		.context = rig,
 		.topic = "factory/{machine}/reading",
-		.reading = { .late_s = 60, .machines = 100 },
-		.alarm = { .raise_count = 3, .raise_window = 5, .clear_count = 5 },
+		.reading = { .late_s = 60, .skew_s = 300, .machines = 100 },
+		.alarm = { .raise_count = 3,
+			.raise_window = 5,
+			.clear_count = 5,
+			.fault_count = 10,
+			.latch = true,
+			.silent_s = 30 },
 		.alerts = { .verdicts = VERDICTS_ALL, .verdict_qos = 0 } };
 	rig->now_ms = noon;
 	start(rig);
@@ -243,7 +249,7 @@ static struct ledger ledger_of(struct rig *rig)
 	return l;
 }
 
-/* The alarms published so far: a letter each for unacknowledged and normal. */
+/* The alarms published so far: a letter each for unacknowledged and returned. */
 static const char *alarms(const struct rig *rig)
 {
 	static char out[PUBLISHED_MAX + 1];
@@ -256,7 +262,7 @@ static const char *alarms(const struct rig *rig)
 		CU_ASSERT_EQUAL(p->qos, 1);
 		CU_ASSERT_TRUE(p->retain);
 		out[n++] = strstr(p->text, "\"state\":\"unacknowledged\"") ? 'u'
-			: strstr(p->text, "\"state\":\"normal\"")          ? 'n'
+			: strstr(p->text, "\"state\":\"returned\"")        ? 'n'
 									   : '?';
 	}
 	out[n] = '\0';
@@ -941,6 +947,188 @@ static void test_many(void)
 	end(rig);
 }
 
+/* ---- between readings, and what people ask ---- */
+
+static struct command_answer ask(struct rig *rig, enum command_verb verb, const char *machine)
+{
+	struct command command = {
+		.verb = verb, .at_ms = rig->now_ms, .until_ms = rig->now_ms + 60000
+	};
+	struct command_answer answer;
+
+	strcpy(command.operator_name, "anna");
+	strcpy(command.reason, "why not");
+	strcpy(command.machine, machine);
+	pipeline_command(rig->pipeline, &command, &answer);
+	return answer;
+}
+
+static bool join_event(void *context, int64_t id, const struct store_event *event)
+{
+	char *out = context;
+
+	(void)id;
+	memmove(out + 1, out, strlen(out) + 1);
+	*out = event->event[0] == 's' ? event->event[1] : event->event[0];
+	return true;
+}
+
+/* First letters of what the journal holds, oldest first; 'h' shelved, 't' stopped or started. */
+static const char *journal(struct rig *rig)
+{
+	static char out[64];
+	struct store_event_query query = { .to_ms = INT64_MAX, .limit = 60 };
+
+	out[0] = '\0';
+	CU_ASSERT_EQUAL(store_find_events(rig->reader, &query, join_event, out, &why), STATUS_OK);
+	return out;
+}
+
+static void test_commands(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "aaa");
+	run(rig);
+	struct command_answer answer = ask(rig, COMMAND_ACK, "press-1");
+	CU_ASSERT_EQUAL(answer.status, STATUS_OK);
+	ASSERT_HOLDS(answer.alarm, "\"state\":\"acknowledged\"");
+	ASSERT_HOLDS(answer.alarm, "\"operator\":\"anna\"");
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"state\":\"acknowledged\"");
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_ACK, "press-1").status, STATUS_CONFLICT);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_ACK, "press-2").status, STATUS_NOT_FOUND);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_STOP, "press-2").status, STATUS_NOT_FOUND);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_SHELVE, "press-1").status, STATUS_OK);
+	pipeline_tick(rig->pipeline, rig->now_ms + 59999, true);
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"state\":\"shelved\"");
+	restart(rig); /* the shelf is remembered, and its end */
+	pipeline_tick(rig->pipeline, rig->now_ms + 60000, true);
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"state\":\"acknowledged\"");
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_FALSE_ALARM, "press-1").status, STATUS_OK);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_STOP, "press-1").status, STATUS_OK);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	restart(rig);
+	readings(rig, 10, "aaaaa");
+	run(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_START, "press-1").status, STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(journal(rig), "raheftt");
+	end(rig);
+}
+
+static void test_forget(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "aaa");
+	run(rig);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_FORGET, "press-1").status, STATUS_OK);
+	const struct published *last = last_of(rig, "alerts/press-1/alarm");
+	CU_ASSERT_STRING_EQUAL(last->text, "");
+	CU_ASSERT_TRUE(last->retain);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_MACHINES), 0);
+	CU_ASSERT_EQUAL(rows_of(rig, "press-1"), 3);
+	restart(rig);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_ACK, "press-1").status, STATUS_NOT_FOUND);
+	readings(rig, 10, "aaa");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	end(rig);
+}
+
+/* What an operator does counts while nothing can be written, and is written when it can. */
+static void test_command_unsaved(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "aaa");
+	run(rig);
+	sqlite3 *other = block(rig);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_ACK, "press-1").status, STATUS_OK);
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"state\":\"acknowledged\"");
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_FORGET, "press-1").status, STATUS_UNAVAILABLE);
+	sqlite3_close(other);
+	reading(rig, "press-2", 4, NORMAL);
+	run(rig);
+	restart(rig);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_ACK, "press-1").status, STATUS_CONFLICT);
+	end(rig);
+}
+
+static void test_silence(void)
+{
+	struct rig *rig = new_rig();
+	int64_t last_ms;
+
+	pipeline_tick(rig->pipeline, noon - 1000, true);
+	readings(rig, 0, "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn");
+	for (size_t i = 0; i < rig->messages; i++)
+		rig->message[i].received_ms = noon + (int64_t)i * 1000;
+	last_ms = noon + (int64_t)(rig->messages - 1) * 1000;
+	run(rig);
+	pipeline_tick(rig->pipeline, last_ms + 30000, true);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	pipeline_tick(rig->pipeline, last_ms + 31000, false); /* we are away ourselves */
+	pipeline_tick(rig->pipeline, last_ms + 40000, true);
+	pipeline_tick(rig->pipeline, last_ms + 70000, true);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	pipeline_tick(rig->pipeline, last_ms + 70001, true);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	pipeline_tick(rig->pipeline, last_ms + 90000, true);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_SILENT), 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
+	readings(rig, 200, "n");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+
+	/* Its pace is known after a restart: it need not be heard of again to be missed. */
+	restart(rig);
+	pipeline_tick(rig->pipeline, noon + 500000, true);
+	pipeline_tick(rig->pipeline, noon + 530000, true);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	pipeline_tick(rig->pipeline, noon + 530001, true);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	end(rig);
+}
+
+/* The delay is in the store with the reading that moved it, and goes on there. */
+static void test_delay_restored(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "aan");
+	run(rig);
+	restart(rig);
+	readings(rig, 3, "na");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	restart(rig);
+	readings(rig, 10, "nnn");
+	run(rig);
+	restart(rig);
+	readings(rig, 20, "nn");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "n");
+	end(rig);
+}
+
+static void test_skewed(void)
+{
+	struct rig *rig = new_rig();
+
+	readings(rig, 0, "nnaaaaa");
+	for (size_t i = 0; i < rig->messages; i++)
+		rig->message[i].received_ms -= 301000; /* our clock, or theirs */
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	struct row rows = read_rows(rig, "press-1");
+	CU_ASSERT_EQUAL(rows.verdict[0].quality, QUALITY_SKEW);
+	CU_ASSERT_TRUE(rows.verdict[0].anomalous); /* it is one, whenever it was */
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_SKEW), 7);
+	end(rig);
+}
+
 static CU_TestInfo cases[] = {
 	{ "a batch is scored, stored and published alike", test_batch },
 	{ "a missing value is stored without a score", test_missing },
@@ -966,6 +1154,12 @@ static CU_TestInfo cases[] = {
 	{ "a pipeline needs a good template", test_bad_topic },
 	{ "an unreadable alarm is left out", test_unreadable_alarm },
 	{ "the books balance over many batches", test_many },
+	{ "people act on alarms, and it is kept", test_commands },
+	{ "a machine is forgotten, here and at the broker", test_forget },
+	{ "what people do counts while nothing can be written", test_command_unsaved },
+	{ "a machine that falls silent raises an alarm", test_silence },
+	{ "the delays outlive a restart", test_delay_restored },
+	{ "a wrong clock is flagged and raises no alarm", test_skewed },
 	CU_TEST_INFO_NULL,
 };
 

@@ -218,6 +218,22 @@ static void test_close(void)
 	queue_destroy(queue);
 }
 
+static void test_nudge(void)
+{
+	struct queue *queue = NULL;
+	const struct message *message;
+
+	CU_ASSERT_EQUAL_FATAL(queue_create(65536, &queue), STATUS_OK);
+	queue_nudge(queue);
+	int64_t began = time_monotonic_ns();
+	CU_ASSERT_EQUAL(queue_pop(queue, 10000, 1, &message), 0);
+	CU_ASSERT_TRUE(time_monotonic_ns() - began < INT64_C(5000000000));
+	began = time_monotonic_ns();
+	CU_ASSERT_EQUAL(queue_pop(queue, 20, 1, &message), 0); /* once is enough */
+	CU_ASSERT_TRUE(time_monotonic_ns() - began >= 19000000);
+	queue_destroy(queue);
+}
+
 static void test_time_out(void)
 {
 	struct queue *queue = queue_of(SMALLEST);
@@ -333,6 +349,7 @@ static CU_TestInfo cases[] = {
 	{ "a closed queue gives what it holds and takes nothing", test_close },
 	{ "waiting ends at the time-out", test_time_out },
 	{ "waiting ends with a message, and with the end", test_wake },
+	{ "waiting ends with a nudge, once", test_nudge },
 	{ "four threads push: each message is popped or counted", test_threads },
 	CU_TEST_INFO_NULL,
 };

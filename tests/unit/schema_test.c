@@ -125,7 +125,7 @@ static void test_reserved(void)
 {
 	static const char *const words[] = { "machine", "timestamp", "received", "seq",
 		"anomaly_score", "threshold", "is_anomaly", "model", "explanation", "severity",
-		"quality", "late", "detector", "schema", "label" };
+		"quality", "late", "detector", "schema", "label", "alarm_score" };
 
 	schema.count = 0;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {

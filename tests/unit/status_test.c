@@ -40,7 +40,7 @@ static void test_exit_codes(void)
 	} rows[] = { { STATUS_OK, 0 }, { STATUS_BAD_INPUT, 65 }, { STATUS_BAD_CONFIG, 78 },
 		{ STATUS_USAGE, 64 }, { STATUS_NOT_FOUND, 66 }, { STATUS_FULL, 74 },
 		{ STATUS_IO, 74 }, { STATUS_UNAVAILABLE, 69 }, { STATUS_CANT_CREATE, 73 },
-		{ STATUS_NO_MEMORY, 71 } };
+		{ STATUS_NO_MEMORY, 71 }, { STATUS_CONFLICT, 75 } };
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		CU_ASSERT_EQUAL(status_exit_code(rows[i].status), rows[i].code);

@@ -223,6 +223,61 @@ static void test_one(void)
 	store_close(store);
 }
 
+static void explain(struct verdict *v, size_t n)
+{
+	v->anomalous = true;
+	v->severity = 3.25;
+	v->explained = n;
+	for (size_t i = 0; i < n; i++)
+		v->explanation[i] = (struct explained){ i % 2, 0.1 + 0.2, 0.5, -INFINITY, 76.2,
+			i ? -6.9 : NAN };
+}
+
+static bool same_explanation(const struct verdict *a, const struct verdict *b)
+{
+	if (a->explained != b->explained || a->smoothed != b->smoothed)
+		return false;
+	for (size_t i = 0; i < a->explained; i++) {
+		const struct explained *e = &a->explanation[i], *f = &b->explanation[i];
+		if (e->feature != f->feature || e->contribution != f->contribution ||
+			e->share != f->share || e->low != f->low || e->high != f->high ||
+			!same_double(e->z, f->z))
+			return false;
+	}
+	return same_double(a->alarm_score, b->alarm_score) &&
+		(a->explained == 0 || a->severity == b->severity);
+}
+
+/* What explains a verdict lies behind its values, in the same row. */
+static void test_explained(void)
+{
+	struct store *store = open_store(fresh_path(), STORE_WRITE);
+	struct verdict v[6];
+	struct found f = { .count = 0 };
+
+	begin(store);
+	for (int i = 0; i < 6; i++) {
+		v[i] = make("press-1", noon + i, i);
+		v[i].alarm_score = v[i].score; /* as it is when there is no smoothing */
+		if (i % 2) {
+			v[i].smoothed = true;
+			v[i].alarm_score = i == 5 ? NAN : 0.123;
+		}
+		if (i >= 2)
+			explain(&v[i], i == 4 ? EXPLAINED_MAX : 2);
+		CU_ASSERT_FALSE(add(store, &v[i]));
+	}
+	commit(store);
+	page_through(store, everything(NULL, false), &f);
+	CU_ASSERT_EQUAL_FATAL(f.count, 6);
+	for (int i = 0; i < 6; i++) {
+		CU_ASSERT_TRUE(same_verdict(&f.verdict[5 - i], &v[i], 2));
+		CU_ASSERT_TRUE(same_explanation(&f.verdict[5 - i], &v[i]));
+	}
+	empty(&f);
+	store_close(store);
+}
+
 static void test_thresholds(void)
 {
 	struct store *store = open_store(fresh_path(), STORE_WRITE);
@@ -1335,6 +1390,7 @@ static void test_full_disk(void)
 
 static CU_TestInfo cases[] = {
 	{ "a verdict is read back as it was stored", test_one },
+	{ "explanations and smoothed scores come back with their rows", test_explained },
 	{ "one model may stand with two thresholds", test_thresholds },
 	{ "1970 and 2109 are stored and found", test_ends_of_time },
 	{ "pages give every row once, newest first, for every query", test_paging },

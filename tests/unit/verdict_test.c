@@ -66,6 +66,27 @@ static void test_scored(void)
 		     "\"model\":\"4f1c09aa00112233\"}");
 }
 
+static void test_explained(void)
+{
+	struct verdict v = usual();
+
+	v.smoothed = true;
+	v.alarm_score = 0.125;
+	v.severity = 2.5;
+	v.explained = 2;
+	v.explanation[0] = (struct explained){ 2, 0.75, 0.75, 64.1, 76.2, 6.5 };
+	v.explanation[1] = (struct explained){ 0, 0.25, 0.25, 50, 70, -1.5 };
+	v.quality = QUALITY_OUT_OF_RANGE;
+	v.label = LABEL_HEALTHY;
+	ASSERT_HOLDS(encode(&v),
+		"\"model\":\"4f1c09aa00112233\",\"alarm_score\":0.125,\"severity\":2.5,"
+		"\"explanation\":[{\"sensor\":\"sound\",\"contribution\":0.75,\"share\":0.75,"
+		"\"direction\":\"high\",\"normal\":[64.1,76.2],\"z\":6.5},"
+		"{\"sensor\":\"temperature\",\"contribution\":0.25,\"share\":0.25,"
+		"\"direction\":\"low\",\"normal\":[50,70],\"z\":-1.5}],"
+		"\"quality\":\"out_of_range\",\"label\":0}");
+}
+
 static void test_unscored(void)
 {
 	struct verdict v = usual();
@@ -151,8 +172,14 @@ static void test_largest(void)
 	v.reading.machine[MACHINE_NAME_MAX] = '\0';
 	v.reading.seq = (INT64_C(1) << 53) - 1;
 	v.score = v.threshold = -1.7976931348623157e-300;
-	v.quality = QUALITY_MISSING;
-	v.late = true;
+	v.quality = QUALITY_OUT_OF_RANGE;
+	v.late = v.smoothed = true;
+	v.label = LABEL_HEALTHY;
+	v.alarm_score = v.severity = v.score;
+	v.explained = EXPLAINED_MAX;
+	for (size_t i = 0; i < EXPLAINED_MAX; i++)
+		v.explanation[i] =
+			(struct explained){ i, v.score, v.score, v.score, v.score, v.score };
 	for (int i = 0; i < FEATURES_MAX; i++) {
 		snprintf(name, sizeof(name), "%064d", i);
 		CU_ASSERT_EQUAL_FATAL(
@@ -184,6 +211,7 @@ static void test_too_small(void)
 
 static CU_TestInfo cases[] = {
 	{ "a scored verdict is the object of the design", test_scored },
+	{ "an anomaly tells how severe it is and which sensors made it", test_explained },
 	{ "an unscored one has null for all that was not concluded", test_unscored },
 	{ "a missing value and a late reading are said", test_missing_late },
 	{ "seq is an integer or null", test_seq },

@@ -1,0 +1,94 @@
+/* What pipeline.c (batches), pipeline_judge.c (one message), pipeline_alarms.c (what becomes of
+ * alarms), pipeline_commands.c (what people ask) and pipeline_restore.c share; nobody else includes
+ * it. */
+#ifndef ISOLDE_AGENT_PIPELINE_INTERNAL_H
+#define ISOLDE_AGENT_PIPELINE_INTERNAL_H
+
+#include "agent/alarm_stats.h"
+#include "agent/machines.h"
+#include "agent/pipeline.h"
+#include "agent/topic.h"
+#include "common/log.h"
+
+enum { TOPIC_SIZE = MACHINE_NAME_MAX + 32 };
+
+/* What one message came to. */
+struct judgement {
+	enum reject reject; /* not REJECT_NONE: the rest but the message is unset */
+	bool duplicate;
+	size_t changes;          /* of p->changes, by this message and those before */
+	struct machine *machine; /* borrowed from p->machines; NULL if rejected */
+	struct verdict verdict;
+};
+
+/* A machine as it was before the batch in hand, for taking the batch back. */
+struct touched {
+	struct machine *machine;
+	struct machine before;
+};
+
+/* An alarm that changed: what it changed to, and what is to be told of it. */
+struct change {
+	struct machine *machine;
+	enum alarm_change change;
+	const char *event; /* for the journal */
+	int64_t at_ms;     /* arrival, or when it was asked */
+	struct alarm alarm;
+};
+
+struct pipeline {
+	struct pipeline_options options;
+	struct topic_template topic;
+	struct machines *machines;
+	struct schema schema; /* of the model last seen, or what readings bore before the first */
+	bool schema_known;    /* a model was seen */
+	unsigned stuck_after[FEATURES_MAX]; /* of the model in hand */
+	struct alarm_policy policy;         /* with the model in hand */
+	struct ledger persisted;            /* the counters as the store has them */
+	struct ledger persisting;           /* and as the batch in hand will leave them */
+	bool alarms_unsent;                 /* of some machine */
+	bool alarms_unsaved;                /* of some machine */
+	struct judgement *judged;           /* [room] of the current batch */
+	size_t room;
+	struct touched *touched; /* [touched_room] */
+	size_t touched_count, touched_room;
+	struct change *changes; /* [change_room] of the current batch, command or tick */
+	size_t change_count, change_room;
+	struct alarm_stats stats;
+	int64_t heard_ms; /* since when we are connected without a break, 0: we are not */
+	int64_t watched_ms, watched_saved_ms; /* the sum of what machines were watched */
+	int64_t rates_ms;                     /* when these were last worked out */
+	struct log_limit rejected[REJECT_COUNT];
+	struct log_limit groups;
+};
+
+/* pipeline_judge.c: decode, check, score, decide, add to the store. */
+enum status judge_message(struct pipeline *p, const struct model *model,
+	const struct message *message, struct judgement *j, enum pipeline_mode mode,
+	struct why *why);
+/* The policy and the limits of the model in hand. */
+void judge_with(struct pipeline *p, const struct model *model);
+
+/* pipeline_alarms.c */
+/* Notes that an alarm changed; ALARM_SAME is no change. */
+void change_add(struct pipeline *p, struct machine *machine, enum alarm_change change,
+	const char *event, int64_t at_ms);
+const char *change_event(enum alarm_change change);
+/* Into the open transaction: the changes, and what readings did to alarms. */
+enum status changes_persist(struct pipeline *p, struct why *why);
+/* After the commit (or, with `unsaved`, without one): shows them to those who ask. */
+void changes_settle(struct pipeline *p, bool unsaved);
+/* Publishes and counts the changes first .. end - 1. */
+void changes_tell(struct pipeline *p, size_t first, size_t end);
+/* The changes so far, in a transaction of their own; what cannot be written is told all the same,
+ * and written when it can. */
+void changes_conclude(struct pipeline *p);
+enum status change_persist_event(struct pipeline *p, const struct change *c, struct why *why);
+/* Puts a machine's alarm, and how all of them behave, where others see them. */
+void alarms_show(struct pipeline *p, const struct machine *m);
+void alarms_show_rates(struct pipeline *p);
+
+/* pipeline_restore.c: what an earlier run left in the store. */
+enum status alarms_restore(struct pipeline *p, struct why *why);
+
+#endif

@@ -1,0 +1,134 @@
+#include "agent/pipeline_internal.h"
+#include "common/store_alarm.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct stored_alarm {
+	char machine[MACHINE_NAME_MAX + 1];
+	struct alarm alarm;
+	struct stored_alarm *next;
+};
+
+static void collect_alarm(void *context, const char *machine, const char *json)
+{
+	struct stored_alarm **list = context, *one = calloc(1, sizeof(*one));
+	struct why why;
+
+	if (!one || alarm_decode(json, strlen(json), &one->alarm, &why) != STATUS_OK ||
+		!machine_name_valid(machine, strlen(machine))) {
+		log_warning("stored alarm of machine %.64s is unreadable, ignoring it", machine);
+		free(one);
+		return;
+	}
+	strcpy(one->machine, machine);
+	one->next = *list;
+	*list = one;
+}
+
+/* A limit that was lowered costs the alarms beyond it, not the start. */
+static enum status restore_alarm(
+	struct pipeline *p, const struct stored_alarm *stored, struct why *why)
+{
+	struct machine *machine;
+	enum status st = machines_find(p->machines, stored->machine, &machine, why);
+
+	if (st == STATUS_FULL) {
+		log_warning("stored alarm of machine %s: more machines than reading.machines, "
+			    "ignoring it",
+			stored->machine);
+		return STATUS_OK;
+	}
+	if (st != STATUS_OK)
+		return st;
+	machine->alarm = stored->alarm;
+	alarms_show(p, machine);
+	if (alarm_active(&stored->alarm))
+		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, 1);
+	return STATUS_OK;
+}
+
+static enum status restore_machines(struct pipeline *p, struct why *why)
+{
+	struct stored_alarm *list = NULL;
+	enum status st = store_alarms(p->options.store, collect_alarm, &list, why);
+
+	while (list) {
+		struct stored_alarm *one = list;
+		list = one->next;
+		if (st == STATUS_OK)
+			st = restore_alarm(p, one, why);
+		free(one);
+	}
+	return st;
+}
+
+/* The paces of machines that have an alarm, or whose silence may become one. */
+static void restore_pace(void *context, const char *name, int64_t value)
+{
+	struct pipeline *p = context;
+	struct machine *machine;
+	struct why why;
+
+	if (strcmp(name, "watched_ms") == 0 && value >= 0)
+		p->watched_ms = p->watched_saved_ms = value;
+	if (strncmp(name, "pace.", 5) != 0 || !machine_name_valid(name + 5, strlen(name + 5)) ||
+		value <= 0 || machines_find(p->machines, name + 5, &machine, &why) != STATUS_OK)
+		return;
+	machine->watch.pace.known_ms = machine->saved_patience_ms = value;
+}
+
+/* Alarms of the last minutes, oldest first, so that a flood goes on where it was. */
+struct recent {
+	struct alarm_raise raise[STATS_RAISES_MAX];
+	size_t count;
+};
+
+static bool collect_raise(void *context, int64_t id, const struct store_event *event)
+{
+	struct recent *recent = context;
+
+	(void)id;
+	if (strcmp(event->event, "raised") != 0)
+		return true;
+	struct alarm_raise *one = &recent->raise[recent->count++];
+	one->at_ms = event->at_ms;
+	snprintf(one->machine, sizeof(one->machine), "%s", event->machine);
+	snprintf(one->alarm, sizeof(one->alarm), "%s", event->alarm);
+	return recent->count < STATS_RAISES_MAX;
+}
+
+static enum status restore_rates(struct pipeline *p, struct why *why)
+{
+	struct recent *recent = calloc(1, sizeof(*recent));
+	struct store_event_query query = { .to_ms = INT64_MAX, .limit = STORE_LIMIT_MAX };
+	int64_t labels;
+
+	if (!recent)
+		return fail(why, STATUS_NO_MEMORY, "no memory for the recent alarms");
+	enum status st = store_find_events(p->options.store, &query, collect_raise, recent, why);
+	while (st == STATUS_OK && recent->count > 0) {
+		const struct alarm_raise *one = &recent->raise[--recent->count];
+		alarm_stats_raise(&p->stats, one->machine, one->alarm, one->at_ms);
+	}
+	free(recent);
+	p->stats.floods = 0; /* counted since the start */
+	if (st == STATUS_OK)
+		st = store_count_labels(p->options.store, &labels, why);
+	if (st == STATUS_OK)
+		metrics_set(p->options.metrics, METRIC_FALSE_ALARMS, labels);
+	return st;
+}
+
+enum status alarms_restore(struct pipeline *p, struct why *why)
+{
+	enum status st = restore_machines(p, why);
+
+	if (st == STATUS_OK)
+		st = store_counters(p->options.store, restore_pace, p, why);
+	if (st == STATUS_OK)
+		st = restore_rates(p, why);
+	if (st == STATUS_OK)
+		alarms_show_rates(p);
+	return st;
+}
