@@ -86,7 +86,7 @@ class Scraped(unittest.TestCase):
         cls.stack = Stack("monitoring")
         cls.stack.compose("build")
         cls.addClassCleanup(cls.stack.down, "-v", "--remove-orphans")
-        cls.stack.up(ISOLDE_SIMULATOR_RATE="20")
+        cls.stack.up(ISOLDE_SIMULATOR_RATE="20", ISOLDE_SIMULATOR_ANOMALY_RATE="0")
         cls.port, = free_ports(1)
         text = read("prometheus.yml")
         for old, new in (("agent:8000", f"127.0.0.1:{cls.stack.http_port}"),
