@@ -268,6 +268,11 @@ class Running(unittest.TestCase):
         until("all are stored", lambda: len(self.stack.history("machine=press-7")) == 5)
         (_, before), = self.stack.subscribe(alarm, 1)
         self.assertEqual(before["state"], "unacknowledged")
+        write = {"Authorization": "Bearer " + self.stack.write_token()}
+        status, _, acknowledged = self.stack.request(
+            "POST", f"/alarms/{before['id']}/ack", '{"operator":"anna"}', write
+        )
+        self.assertEqual((status, acknowledged["state"]), (200, "acknowledged"))
         ledger = self.stack.get("/health")[2]["ledger"]
         token = self.stack.write_token()
 
@@ -275,8 +280,12 @@ class Running(unittest.TestCase):
         self.stack.up("--scale", "simulator=0")
 
         (_, after), = self.stack.subscribe(alarm, 1)
-        for name in ("id", "state", "since", "first_sensor", "peak_score"):
+        for name in ("id", "since", "first_sensor", "peak_score"):
             self.assertEqual(after[name], before[name], name)
+        self.assertEqual(after["state"], "acknowledged")
+        kept, = self.stack.get("/alarms?machine=press-7")[2]["items"]
+        self.assertEqual((kept["id"], kept["state"], kept["operator"]),
+                         (before["id"], "acknowledged", "anna"))
         self.assertGreaterEqual(after["count"], before["count"])
         self.assertEqual(self.stack.get("/health")[2]["ledger"], ledger)
         self.assertEqual(len(self.stack.history("machine=press-7")), 5)

@@ -2,6 +2,7 @@
 certificates, and every way in which they can be wrong. What is wrong is said in one sentence, in
 the log and in /health, which is red; nothing ever falls back to plain."""
 
+import json
 import os
 import re
 import shutil
@@ -222,6 +223,22 @@ class Secure(unittest.TestCase):
         self.assertEqual(
             [message.topic for message in monitor.messages],
             ["isolde/isolde-agent/status", "alerts/press-1/alarm"],
+        )
+
+    def test_an_operator_asks_and_a_device_may_not(self):
+        broker = self.broker()
+        agent = self.agent(broker)
+        agent.wait_health(200)
+        operator = self.client(broker, "operator", "operator").subscribe("isolde/+/response/+")
+        device = self.client(broker, "press-1")
+
+        device.publish("isolde/isolde-agent/request/health", b'{"transaction":1}')
+        device.wait_acknowledged()
+        operator.publish("isolde/isolde-agent/request/health", b'{"transaction":2}')
+
+        operator.wait("answer", lambda all: all)
+        self.assertEqual(
+            [json.loads(m.payload)["transaction"] for m in operator.messages], [2]
         )
 
     def test_a_device_cannot_take_the_agents_session_by_its_client_id(self):
