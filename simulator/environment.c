@@ -74,7 +74,7 @@ static int length(char *const *words)
 enum status environment_words(const struct argp_option *options, char *const *environment, int argc,
 	char **argv, char ***out, int *count, struct why *why)
 {
-	size_t most = (size_t)(length(environment) + argc + 1);
+	size_t most = (size_t)length(environment) + (size_t)argc + 1;
 	char **words = calloc(most, sizeof(*words));
 	enum status st = STATUS_OK;
 	int made = 0;
