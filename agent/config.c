@@ -281,11 +281,9 @@ static enum status load_secrets(struct config *config, struct why *why)
 static enum status check_tls(const struct config *config, struct why *why)
 {
 	const struct mqtt_config *mqtt = &config->mqtt;
-	char host[CONFIG_TEXT_MAX];
 	bool tls = false;
-	int port;
 
-	enum status st = mqtt_parse_url(mqtt->url, &tls, host, sizeof(host), &port, why);
+	enum status st = mqtt_check_urls(mqtt->url, &tls, why);
 	if (st)
 		return st;
 	if (*mqtt->cert_file && !*mqtt->key_file)
@@ -300,6 +298,12 @@ static enum status check_tls(const struct config *config, struct why *why)
 	if (*mqtt->cert_file && !tls)
 		return refuse_setting(config, setting_find("mqtt", "cert_file"), why,
 			"needs an mqtts:// url; with mqtt:// nothing is encrypted");
+	struct why inner;
+	if (*mqtt->ca_file && mqtt_check_ca(mqtt->ca_file, &inner) != STATUS_OK)
+		return refuse_setting(config, setting_find("mqtt", "ca_file"), why, inner.text);
+	if (*mqtt->cert_file &&
+		mqtt_check_key(mqtt->cert_file, mqtt->key_file, &inner) != STATUS_OK)
+		return refuse_setting(config, setting_find("mqtt", "cert_file"), why, inner.text);
 	return STATUS_OK;
 }
 
@@ -312,6 +316,10 @@ static enum status check_together(const struct config *config, struct why *why)
 	if (*config->mqtt.password && !*config->mqtt.username)
 		return refuse_setting(config, setting_find("mqtt", "username"), why,
 			"is empty, but a password is set; MQTT needs both");
+	/* A broker that knows certificates needs neither. */
+	if (*config->mqtt.username && !*config->mqtt.password && !*config->mqtt.cert_file)
+		return refuse_setting(config, setting_find("mqtt", "username"), why,
+			"is set, but no password; mqtt.password_file names its file");
 	return check_tls(config, why);
 }
 

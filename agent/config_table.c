@@ -25,16 +25,14 @@ static const char *const log_formats[] = { "logfmt", "json", NULL };
 
 static enum status check_url(const char *value, struct why *why)
 {
-	char host[CONFIG_TEXT_MAX];
 	bool tls;
-	int port;
 
 	/* Before anyone else looks: their sentence might quote the password. */
 	if (strchr(value, '@'))
 		return fail(why, STATUS_BAD_CONFIG,
 			"a user or password does not belong in the url; "
 			"use mqtt.username and mqtt.password_file");
-	return mqtt_parse_url(value, &tls, host, sizeof(host), &port, why);
+	return mqtt_check_urls(value, &tls, why);
 }
 
 static enum status check_client_id(const char *value, struct why *why)
@@ -103,7 +101,7 @@ static enum status check_token(const char *value, struct why *why)
 /* Every line of help stands in config/agent.conf as well; config_test holds the two together. */
 const struct setting settings[] = {
 	TEXT(mqtt, url, "mqtt://127.0.0.1:1883", 1, check_url,
-		"The broker: mqtt://host[:1883] or mqtts://host[:8883], no password inside."),
+		"Brokers tried in turn, with commas: mqtt://host[:1883] or mqtts://host[:8883]."),
 	TEXT(mqtt, client_id, "isolde-agent", 1, check_client_id,
 		"Our name at the broker and in isolde/<name>/status; unique there, and lasting."),
 	TEXT(mqtt, topic, "factory/{machine}/reading", 1, check_topic,

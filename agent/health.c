@@ -21,12 +21,22 @@ static const char *level_name(enum level level)
 
 static void add_trouble(struct check *check, const struct mqtt *mqtt)
 {
-	char trouble[256];
+	char trouble[360];
 	size_t used = strlen(check->detail);
 
 	mqtt_trouble(mqtt, trouble, sizeof(trouble));
 	if (trouble[0])
 		snprintf(check->detail + used, sizeof(check->detail) - used, ": %s", trouble);
+}
+
+static void check_probe(struct health *health, struct check *check)
+{
+	bool failed = health->probe && probe_state(health->probe) == PROBE_FAILED;
+
+	check->level = failed ? LEVEL_FAIL : LEVEL_OK;
+	snprintf(check->detail, sizeof(check->detail),
+		failed ? "connected, but what we publish is not passed on: does an ACL forbid it?"
+		       : "connected");
 }
 
 /* A short absence is nothing to restart an agent for: the broker keeps our messages. */
@@ -38,8 +48,13 @@ static void check_broker(struct health *health, struct check *check)
 	if (!health->mqtt) {
 		check->level = LEVEL_FAIL;
 		snprintf(check->detail, sizeof(check->detail), "not started");
+	} else if (mqtt_short_connections(health->mqtt) > MQTT_TAKEOVERS) {
+		check->level = LEVEL_DEGRADED;
+		snprintf(check->detail, sizeof(check->detail),
+			"client_id_conflict: connections are lost right after they are made; another "
+			"client seems to bear our id");
 	} else if (mqtt_connected(health->mqtt)) {
-		snprintf(check->detail, sizeof(check->detail), "connected");
+		check_probe(health, check);
 	} else if (!lost_ns && mqtt_connects(health->mqtt) == 0) {
 		check->level = LEVEL_FAIL;
 		snprintf(check->detail, sizeof(check->detail), "not connected yet");
@@ -161,6 +176,10 @@ static void add_ledger(struct text *text, struct metrics *metrics)
 	text_add_integer(text, (int64_t)dropped);
 	text_add(text, ",\"pending\":");
 	text_add_integer(text, (int64_t)ledger.pending);
+	text_add(text, ",\"sequence_gaps\":");
+	text_add_integer(text, metrics_get(metrics, METRIC_SEQUENCE_GAPS));
+	text_add(text, ",\"broker_dropped\":");
+	text_add_integer(text, metrics_get(metrics, METRIC_BROKER_DROPPED));
 	text_add(text, "}");
 }
 

@@ -5,6 +5,7 @@
 
 #include "agent/metrics.h"
 #include "agent/model_slot.h"
+#include "agent/probe.h"
 #include "common/mqtt.h"
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -15,6 +16,7 @@
  * worker. */
 struct health {
 	struct mqtt *mqtt;
+	const struct probe *probe; /* NULL: nobody probes */
 	struct model_slot *slot;
 	struct metrics *metrics;
 	const char *store_path;

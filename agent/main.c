@@ -13,6 +13,7 @@
 #include "agent/topic.h"
 #include "agent/worker.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "common/text.h"
 #include "common/timeutil.h"
 #include <argp.h>
@@ -30,7 +31,7 @@ extern char **environ;
 
 enum {
 	SETS_MAX = 64,
-	REQUEST_BYTES = 65536,
+	REQUEST_BYTES = 1048576, /* room for the retained alarms of a thousand machines */
 	MQTT_STOP_MS = 1500,
 	STARTING_MS = 5, /* between two looks, until ready; then */
 	IDLE_MS = 500,
@@ -120,6 +121,8 @@ struct agent {
 	struct mqtt *mqtt;
 	struct pipeline *pipeline;
 	struct health health;
+	struct probe probe;
+	bool adopts; /* the history is a new one: retained alarms are taken over */
 	struct requests requests;
 	struct worker *worker;
 	struct http *http;
@@ -142,6 +145,18 @@ static void take_reading(struct agent *agent, const struct message *message)
 		metrics_settle(agent->metrics, &change);
 }
 
+/* What it says of itself: messages it dropped, a number as text. */
+static void note_broker(struct agent *agent, const struct mqtt_message *in)
+{
+	char text[24];
+	long long dropped;
+
+	snprintf(text, sizeof(text), "%.*s", in->len < sizeof(text) ? (int)in->len : 0,
+		(const char *)in->payload);
+	if (number_parse_integer(text, 0, INT64_MAX, &dropped))
+		metrics_set(agent->metrics, METRIC_BROKER_DROPPED, dropped);
+}
+
 /* Paho's thread: copies and returns. */
 static void on_message(void *context, const struct mqtt_message *in)
 {
@@ -159,7 +174,16 @@ static void on_message(void *context, const struct mqtt_message *in)
 		.payload = in->payload,
 	};
 
-	if (strncmp(in->topic, agent->request_prefix, strlen(agent->request_prefix)) != 0) {
+	/* These come at QoS 0, and need no acknowledgement. */
+	if (strncmp(in->topic, "$SYS/", 5) == 0) {
+		note_broker(agent, in);
+		return;
+	}
+	bool alarm = strncmp(in->topic, "alerts/", 7) == 0;
+	if (alarm && (!agent->adopts || !in->retained))
+		return; /* our own */
+	if (!alarm &&
+		strncmp(in->topic, agent->request_prefix, strlen(agent->request_prefix)) != 0) {
 		take_reading(agent, &message);
 		return;
 	}
@@ -212,6 +236,7 @@ static enum status make_mqtt(struct agent *agent, struct why *why)
 	snprintf(agent->info_topic, sizeof(agent->info_topic), "isolde/%.64s/info",
 		config->client_id);
 	const char *filters[] = { agent->filter, agent->request_filter };
+	const char *optional[] = { "$SYS/broker/publish/messages/dropped", "alerts/+/alarm" };
 	struct mqtt_options mqtt = {
 		.url = config->url,
 		.client_id = config->client_id,
@@ -225,6 +250,8 @@ static enum status make_mqtt(struct agent *agent, struct why *why)
 		.acknowledge_later = true,
 		.filters = filters,
 		.filter_count = 2,
+		.optional_filters = optional,
+		.optional_count = 2,
 		.will_topic = agent->status_topic,
 		.will_payload = "{\"state\":\"offline\"}",
 		.birth_payload = "{\"state\":\"online\"}",
@@ -265,6 +292,7 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.mqtt = agent->mqtt,
 		.health = &agent->health,
 		.pipeline = agent->pipeline,
+		.probe = &agent->probe,
 		.shelve_max_h = agent->config->alarm.shelve_max_h,
 	};
 	struct worker_options worker = {
@@ -278,6 +306,7 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.retention = { .keep_ms = agent->config->store.keep_days * INT64_C(86400000),
 			.max_bytes = agent->config->store.max_mb * INT64_C(1048576) },
 		.hold_ms = agent->config->store.hold_s * 1000,
+		.probe = &agent->probe,
 		.desk = agent->desk,
 		.requests = agent->requests_queue,
 		.on_request = requests_answer,
@@ -309,6 +338,8 @@ static void fill_health(struct agent *agent)
 	struct health *health = &agent->health;
 
 	health->mqtt = agent->mqtt;
+	agent->probe.client_id = agent->config->mqtt.client_id;
+	health->probe = &agent->probe;
 	health->slot = agent->slot;
 	health->metrics = agent->metrics;
 	health->store_path = agent->config->store.path;
@@ -534,6 +565,10 @@ static enum status start(struct agent *agent, struct why *why)
 	load_first_model(agent);
 	if ((st = make_pipeline(agent, why)) || (st = make_worker(agent, why)))
 		return st;
+	struct ledger ledger;
+	metrics_ledger(agent->metrics, &ledger);
+	agent->adopts =
+		ledger.stored == 0 || metrics_get(agent->metrics, METRIC_STORE_PUT_ASIDE) > 0;
 	return mqtt_start(agent->mqtt, why);
 }
 

@@ -78,6 +78,7 @@ static const char *const metric_help[METRIC_COUNT] = {
 	[METRIC_ALARMS_NORMAL] = "Machines by the state of their alarm.",
 	[METRIC_CAUSE_ANOMALY] = "Machines by what their alarm stands for just now.",
 	[METRIC_STORE_PUT_ASIDE] = "Damaged histories that were put aside.",
+	[METRIC_BROKER_DROPPED] = "Messages the broker dropped for slow clients, by its $SYS.",
 	[METRIC_PRUNED] = "Readings that went from the history for their age or its size.",
 	[METRIC_SEQUENCE_GAPS] = "Readings that never came, by the gaps in seq.",
 	[METRIC_WAL_BYTES] = "Size of the history's write-ahead log.",

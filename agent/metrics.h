@@ -60,6 +60,7 @@ struct ledger {
 	X(QUALITY_SILENT, "isolde_quality_total{quality=\"silent\"}")             \
 	X(STORE_ERRORS, "isolde_store_errors_total")                              \
 	X(STORE_PUT_ASIDE, "isolde_store_put_aside_total")                        \
+	X(BROKER_DROPPED, "isolde_broker_dropped_messages")                       \
 	X(PRUNED, "isolde_history_pruned_total")                                  \
 	X(SEQUENCE_GAPS, "isolde_sequence_gaps_total")                            \
 	X(WAL_BYTES, "isolde_store_wal_bytes")                                    \

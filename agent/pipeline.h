@@ -64,6 +64,10 @@ void pipeline_tick(struct pipeline *pipeline, int64_t now_ms, bool connected);
 void pipeline_command(
 	struct pipeline *pipeline, const struct command *command, struct command_answer *answer);
 
+/* An alarm that the broker kept from an earlier run, on alerts/<machine>/alarm: taken over where
+ * the machine has none, so that a history that was lost does not lose the alarms. */
+void pipeline_adopt(struct pipeline *pipeline, const struct message *message);
+
 /* After a failure that pipeline_run told of (`trouble`, *why): opens the store again, a damaged one
  * put aside. STATUS_OK: it can be tried again. */
 enum status pipeline_mend(struct pipeline *pipeline, enum status trouble, struct why *why) MUST_USE;

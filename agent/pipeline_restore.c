@@ -160,3 +160,30 @@ void alarms_restore_reserve(struct pipeline *p)
 {
 	reserve_alarms(p->options.reserve, take_reserved, p);
 }
+
+void pipeline_adopt(struct pipeline *p, const struct message *message)
+{
+	static const char prefix[] = "alerts/", suffix[] = "/alarm";
+	const size_t around = sizeof(prefix) - 1 + sizeof(suffix) - 1;
+	char name[MACHINE_NAME_MAX + 1];
+	struct machine *machine;
+	struct alarm alarm;
+	struct why why;
+
+	if (message->topic_len <= around || message->topic_len - around > MACHINE_NAME_MAX)
+		return;
+	snprintf(name, sizeof(name), "%.*s", (int)(message->topic_len - around),
+		message->topic + sizeof(prefix) - 1);
+	if (!machine_name_valid(name, strlen(name)) || message->len == 0 ||
+		alarm_decode(message->payload, message->len, &alarm, &why) != STATUS_OK ||
+		machines_find(p->machines, name, &machine, &why) == STATUS_FULL ||
+		machine->alarm.id[0])
+		return;
+	machine->alarm = alarm;
+	machine->alarm_unsaved = p->alarms_unsaved = true;
+	if (alarm_active(&alarm))
+		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, 1);
+	log_info("alarm taken over from the broker: machine=%s alarm=%s state=%s", name, alarm.id,
+		alarm_state_name(alarm_state(&alarm)));
+	alarms_show(p, machine);
+}

@@ -102,6 +102,9 @@ void requests_answer(void *context, const struct message *message)
 
 	if (*verb == '\0' || strlen(verb) > VERB_MAX || !machine_name_valid(verb, strlen(verb)))
 		return; /* no topic to answer on */
+	if (strcmp(verb, "probe") == 0 &&
+		probe_hear(requests->probe, message->payload, message->len))
+		return;
 	bool ok = take_request(message, &root, transaction, sizeof(transaction), &why) &&
 		carry_out(requests, verb, root, message, &extra, &why);
 	cJSON_Delete(root);

@@ -6,9 +6,11 @@
 
 #include "agent/health.h"
 #include "agent/pipeline.h"
+#include "agent/probe.h"
 #include "agent/queue.h"
 
 struct requests {
+	struct probe *probe; /* its questions come here */
 	const char *client_id;
 	const char *model_path;
 	struct model_slot *slot;

@@ -9,6 +9,11 @@ enum status topic_parse(const char *text, struct topic_template *out, struct why
 {
 	const char *at = strstr(text, mark);
 
+	if (strncmp(text, "$share/", 7) == 0)
+		return fail(why, STATUS_BAD_CONFIG,
+			"topic \"%.100s\": no shared subscription; the broker forgets it when it is "
+			"restarted, and what is on its way to a member that dies is lost",
+			text);
 	if (strlen(text) >= sizeof(out->text))
 		return fail(why, STATUS_BAD_CONFIG, "topic \"%.60s...\": more than %zu bytes", text,
 			sizeof(out->text) - 1);

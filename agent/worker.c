@@ -51,8 +51,11 @@ static void run_requests(struct worker *w)
 	size_t n = queue_pop(w->options.requests, 0, REQUESTS_MAX, &messages);
 
 	for (size_t i = 0; i < n; i++) {
+		/* An earlier run's alarm, kept by the broker. */
+		if (strncmp(messages[i].topic, "alerts/", 7) == 0)
+			pipeline_adopt(w->options.pipeline, &messages[i]);
 		/* A retained request would be carried out again at every connect. */
-		if (!messages[i].retained)
+		else if (!messages[i].retained)
 			w->options.on_request(w->options.context, &messages[i]);
 	}
 	if (n > 0)
@@ -94,6 +97,9 @@ static void note_connection(struct worker *w)
 	}
 	if (connected)
 		pipeline_publish_unsent(w->options.pipeline);
+	if (w->options.probe)
+		probe_step(w->options.probe, w->options.mqtt, now);
+	(void)mqtt_end_stalled(w->options.mqtt); /* it says so itself */
 }
 
 /* A full disk is waited for with the file open: a new connection would need space. */

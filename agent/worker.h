@@ -21,8 +21,9 @@ struct worker_options {
 	size_t batch;               /* messages of one commit, at most */
 	struct store *store;        /* the pipeline's, between batches */
 	struct retention retention; /* how long readings stay */
-	int64_t hold_ms;   /* how long readings wait for a failing store before they are shed */
-	struct desk *desk; /* commands wait there; NULL: none come */
+	int64_t hold_ms;     /* how long readings wait for a failing store before they are shed */
+	struct probe *probe; /* NULL: none */
+	struct desk *desk;   /* commands wait there; NULL: none come */
 	struct queue *requests; /* messages on request topics; they are no readings */
 	void (*on_request)(
 		void *context, const struct message *message); /* on the worker's thread */

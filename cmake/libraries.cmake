@@ -16,6 +16,10 @@ find_path(UTHASH_INCLUDE uthash.h REQUIRED)
 add_library(paho INTERFACE)
 target_link_libraries(paho INTERFACE ${PAHO_LIBRARY} OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 target_link_options(paho INTERFACE -Wl,--wrap=usleep) # common/mqtt.c "Paho's nap" says why
+foreach(listened SSL_connect SSL_read X509_check_ip_asc) # common/mqtt_tls.h
+	target_link_options(paho INTERFACE -Wl,--wrap=${listened})
+endforeach()
+target_link_options(paho INTERFACE -Wl,--wrap=connect) # common/mqtt_socket.c
 # common/mqtt_ack.c: PUBACKs leave after the commit. It leans on the inside of one version.
 target_link_options(paho INTERFACE -Wl,--wrap=MQTTPacket_send_puback)
 find_package(eclipse-paho-mqtt-c CONFIG QUIET)

@@ -5,6 +5,8 @@
 #include "common/mqtt.h"
 #include "common/log.h"
 #include "common/mqtt_ack.h"
+#include "common/mqtt_socket.h"
+#include "common/mqtt_tls.h"
 #include "common/timeutil.h"
 #include <MQTTAsync.h>
 #include <pthread.h>
@@ -14,7 +16,7 @@
 #include <string.h>
 
 enum {
-	URL_SIZE = 300,
+	URL_SIZE = MQTT_URL_SIZE,
 	TEXT_SIZE = 600,
 	CONNECT_TIMEOUT_S = 5,
 	RETRY_MIN_S = 1,
@@ -24,13 +26,18 @@ enum {
 
 struct mqtt {
 	MQTTAsync client;
-	char server[URL_SIZE]; /* as Paho spells it: tcp://host:port or ssl://host:port */
+	char server[MQTT_URLS_MAX * URL_SIZE]; /* as Paho spells them, for people */
+	char uri[MQTT_URLS_MAX][URL_SIZE];     /* tcp://host:port or ssl://host:port */
+	char *uris[MQTT_URLS_MAX];
+	int uri_count;
 	bool tls;
 	/* The options, copied: each NULL or our own. */
 	char *client_id, *username, *password, *ca_file, *cert_file, *key_file;
 	char *will_topic, *will_payload, *birth_payload, *goodbye_payload;
 	char *filter[MQTT_FILTERS_MAX];
 	size_t filters;
+	char *optional[MQTT_FILTERS_MAX];
+	size_t optionals;
 	int keepalive_s;
 	bool clean_session;
 	struct mqtt_ack *ack; /* NULL: Paho acknowledges by itself */
@@ -41,11 +48,16 @@ struct mqtt {
 	atomic_bool connected, subscribed;
 	_Atomic uint64_t connects;
 	_Atomic size_t unsent;
+	_Atomic int64_t
+		moved_ns;      /* monotonic: when a publish last came to its end, or began alone */
+	_Atomic int64_t up_ns; /* when the connection came up */
+	_Atomic int64_t short_ns[MQTT_TAKEOVERS + 1]; /* ends of short connections, by turns */
+	_Atomic unsigned shorts;
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t moved; /* unsent shrank, or the disconnect ended */
 	bool disconnected;
 	char trouble[TEXT_SIZE];
-	struct log_limit connect_limit, lost_limit;
+	struct log_limit connect_limit, lost_limit, takeover_limit;
 };
 
 /* What a publish carries through Paho when somebody wants to know its end. */
@@ -53,23 +65,6 @@ struct ticket {
 	struct mqtt *mqtt;
 	uint64_t token;
 };
-
-/* ---- Paho's nap ---- */
-
-/* Paho's receive thread, started by the first connect, finds no socket yet and naps 100 ms
- * before it looks again: most of the agent's time from start to ready. The build wraps usleep
- * (cmake/libraries.cmake), so that naps are short while a first connection is being made. */
-enum { QUICK_START_MS = 1000, QUICK_NAP_US = 1000 };
-static _Atomic int64_t quick_until_ns;
-
-int __real_usleep(unsigned us);
-int __wrap_usleep(unsigned us);
-
-int __wrap_usleep(unsigned us)
-{
-	bool quick = us > QUICK_NAP_US && time_monotonic_ns() < atomic_load(&quick_until_ns);
-	return __real_usleep(quick ? QUICK_NAP_US : us);
-}
 
 /* ---- what Paho tells; on its threads ---- */
 
@@ -83,6 +78,7 @@ static void set_trouble(struct mqtt *mqtt, const char *text)
 static void one_sent(struct mqtt *mqtt)
 {
 	atomic_fetch_sub(&mqtt->unsent, 1);
+	atomic_store(&mqtt->moved_ns, time_monotonic_ns());
 	pthread_mutex_lock(&mqtt->lock);
 	pthread_cond_broadcast(&mqtt->moved);
 	pthread_mutex_unlock(&mqtt->lock);
@@ -189,6 +185,9 @@ static void subscribe(struct mqtt *mqtt)
 			  mqtt->client, (int)mqtt->filters, mqtt->filter, qos, &options);
 	if (rc != MQTTASYNC_SUCCESS)
 		subscription_failed(mqtt, mqtt->filter[0], MQTTAsync_strerror(rc));
+	for (size_t i = 0; i < mqtt->optionals; i++)
+		(void)MQTTAsync_subscribe(
+			mqtt->client, mqtt->optional[i], 0, NULL); /* without it it goes on */
 }
 
 static bool send_now(struct mqtt *mqtt, const char *topic, const void *payload, size_t len, int qos,
@@ -199,7 +198,8 @@ static bool send_now(struct mqtt *mqtt, const char *topic, const void *payload, 
 	options.onSuccess = ticket ? on_ticket_success : on_send_success;
 	options.onFailure = ticket ? on_ticket_failure : on_send_failure;
 	options.context = ticket ? (void *)ticket : (void *)mqtt;
-	atomic_fetch_add(&mqtt->unsent, 1);
+	if (atomic_fetch_add(&mqtt->unsent, 1) == 0)
+		atomic_store(&mqtt->moved_ns, time_monotonic_ns());
 	if (MQTTAsync_send(mqtt->client, topic, (int)len, payload, qos, retain, &options) ==
 		MQTTASYNC_SUCCESS)
 		return true;
@@ -216,6 +216,8 @@ static void on_connected(void *context, char *cause)
 		mqtt_ack_void(mqtt->ack);
 	set_trouble(mqtt, "");
 	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
+	atomic_store(&mqtt->up_ns, time_monotonic_ns());
+	atomic_store(&mqtt->moved_ns, time_monotonic_ns());
 	atomic_store(&mqtt->connected, true);
 	atomic_fetch_add(&mqtt->connects, 1);
 	log_info("broker connected: %s client_id=%s", mqtt->server, mqtt->client_id);
@@ -236,14 +238,49 @@ static void on_connect_failed(void *context, MQTTAsync_failureData *data)
 	 * message. */
 	static const char *const refusals[] = { NULL, "unacceptable protocol version",
 		"client id refused", "the broker is not available", "wrong user name or password",
-		"not allowed" };
+		"not allowed; wrong user name or password?" };
 	const char *reason = data && data->message ? data->message : "no answer";
 	if (data && data->code >= 1 && data->code <= 5)
 		reason = refusals[data->code];
-	snprintf(text, sizeof(text), "no connection to the broker %s: %.200s; trying again",
+	char tls_reason[240];
+	if (mqtt->tls && mqtt_tls_trouble(tls_reason, sizeof(tls_reason)))
+		reason = tls_reason;
+	else if (mqtt->tls && mqtt_tls_shaken() && !(data && data->code >= 1 && data->code <= 5))
+		reason = "it hung up after the TLS handshake; does it know our certificate?";
+	snprintf(text, sizeof(text), "no connection to the broker %.250s: %.239s; trying again",
 		mqtt->server, reason);
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->connect_limit, LOG_LEVEL_WARNING, "%s", text);
+}
+
+/* A connection that ends so soon was thrown out by somebody. */
+enum { SHORT_S = 10, TAKEOVER_WINDOW_S = 60 };
+
+static void note_short(struct mqtt *mqtt)
+{
+	int64_t now = time_monotonic_ns();
+
+	if (now - atomic_load(&mqtt->up_ns) > SHORT_S * INT64_C(1000000000))
+		return;
+	unsigned turn = atomic_fetch_add(&mqtt->shorts, 1) % (MQTT_TAKEOVERS + 1);
+	atomic_store(&mqtt->short_ns[turn], now);
+	if (mqtt_short_connections(mqtt) > MQTT_TAKEOVERS)
+		log_limited(&mqtt->takeover_limit, LOG_LEVEL_ERROR,
+			"lost %d connections within a minute, each right after it was made: does "
+			"another client call itself %s?",
+			MQTT_TAKEOVERS + 1, mqtt->client_id);
+}
+
+unsigned mqtt_short_connections(const struct mqtt *mqtt)
+{
+	int64_t since = time_monotonic_ns() - TAKEOVER_WINDOW_S * INT64_C(1000000000);
+	unsigned count = 0;
+
+	for (int i = 0; i <= MQTT_TAKEOVERS; i++) {
+		int64_t at = atomic_load(&mqtt->short_ns[i]);
+		count += at > 0 && at >= since;
+	}
+	return count;
 }
 
 static void on_lost(void *context, char *cause)
@@ -251,11 +288,16 @@ static void on_lost(void *context, char *cause)
 	struct mqtt *mqtt = context;
 	char text[TEXT_SIZE];
 
+	note_short(mqtt);
+
 	if (mqtt->ack)
 		mqtt_ack_void(mqtt->ack);
 	atomic_store(&mqtt->connected, false);
 	atomic_store(&mqtt->subscribed, false);
-	snprintf(text, sizeof(text), "connection to the broker %s lost%s%.200s; trying again",
+	char tls_reason[240];
+	if (mqtt->tls && mqtt_tls_trouble(tls_reason, sizeof(tls_reason)))
+		cause = tls_reason;
+	snprintf(text, sizeof(text), "connection to the broker %.250s lost%s%.239s; trying again",
 		mqtt->server, cause ? ": " : "", cause ? cause : "");
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->lost_limit, LOG_LEVEL_WARNING, "%s", text);
@@ -309,6 +351,10 @@ static bool copy_options(struct mqtt *mqtt, const struct mqtt_options *o)
 	mqtt->filters = o->filter_count < MQTT_FILTERS_MAX ? o->filter_count : MQTT_FILTERS_MAX;
 	for (size_t i = 0; ok && i < mqtt->filters; i++)
 		ok = copy_text(&mqtt->filter[i], o->filters[i]);
+	mqtt->optionals =
+		o->optional_count < MQTT_FILTERS_MAX ? o->optional_count : MQTT_FILTERS_MAX;
+	for (size_t i = 0; ok && i < mqtt->optionals; i++)
+		ok = copy_text(&mqtt->optional[i], o->optional_filters[i]);
 	mqtt->keepalive_s = o->keepalive_s > 0 ? o->keepalive_s : 15;
 	mqtt->clean_session = o->clean_session;
 	mqtt->on_message = o->on_message;
@@ -333,6 +379,8 @@ static void free_options(struct mqtt *mqtt)
 	free(mqtt->goodbye_payload);
 	for (size_t i = 0; i < mqtt->filters; i++)
 		free(mqtt->filter[i]);
+	for (size_t i = 0; i < mqtt->optionals; i++)
+		free(mqtt->optional[i]);
 }
 
 static enum status create_client(struct mqtt *mqtt, struct why *why)
@@ -340,7 +388,7 @@ static enum status create_client(struct mqtt *mqtt, struct why *why)
 	/* Without create options: with them Paho refuses publishes behind 100 waiting ones, and
 	 * walks their whole list to count them. MQTT_UNSENT_MAX is our limit. */
 	int rc = MQTTAsync_create(
-		&mqtt->client, mqtt->server, mqtt->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL);
+		&mqtt->client, mqtt->uri[0], mqtt->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
 		rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, on_arrived, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
@@ -350,12 +398,53 @@ static enum status create_client(struct mqtt *mqtt, struct why *why)
 	return STATUS_OK;
 }
 
+static bool given(const char *text)
+{
+	return text && *text;
+}
+
+/* Half of TLS is none: refused, before anything is sent. */
+static enum status check_tls(const struct mqtt_options *o, bool tls, struct why *why)
+{
+	enum status st = STATUS_OK;
+
+	if (!tls && (given(o->ca_file) || given(o->cert_file) || given(o->key_file)))
+		return fail(why, STATUS_BAD_CONFIG,
+			"certificates are given, but with %s nothing is encrypted; use mqtts://",
+			o->url);
+	if (given(o->cert_file) != given(o->key_file))
+		return fail(why, STATUS_BAD_CONFIG, "a certificate and its key belong together");
+	if (given(o->ca_file))
+		st = mqtt_check_ca(o->ca_file, why);
+	if (st == STATUS_OK && given(o->cert_file))
+		st = mqtt_check_key(o->cert_file, o->key_file, why);
+	return st;
+}
+
+/* The urls were checked. */
+static void set_servers(struct mqtt *mqtt, const char *list)
+{
+	char url[MQTT_URL_SIZE], host[256];
+	size_t used = 0;
+	bool tls;
+	int port;
+
+	while ((list = mqtt_next_url(list, url)) && mqtt->uri_count < MQTT_URLS_MAX &&
+		mqtt_parse_url(url, &tls, host, sizeof(host), &port, NULL) == STATUS_OK) {
+		char *uri = mqtt->uri[mqtt->uri_count];
+		snprintf(uri, URL_SIZE, "%s://%.255s:%d", tls ? "ssl" : "tcp", host, port);
+		used += (size_t)snprintf(mqtt->server + used, sizeof(mqtt->server) - used, "%s%s",
+			mqtt->uri_count ? "," : "", uri);
+		mqtt->uris[mqtt->uri_count++] = uri;
+	}
+}
+
 enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, struct why *why)
 {
 	bool tls;
-	char host[256];
-	int port;
-	enum status st = mqtt_parse_url(options->url, &tls, host, sizeof(host), &port, why);
+	enum status st = mqtt_check_urls(options->url, &tls, why);
+	if (st == STATUS_OK)
+		st = check_tls(options, tls, why);
 	if (st != STATUS_OK)
 		return st;
 
@@ -369,7 +458,7 @@ enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, s
 	pthread_condattr_destroy(&attributes);
 	pthread_mutex_init(&mqtt->lock, NULL);
 	mqtt->tls = tls;
-	snprintf(mqtt->server, sizeof(mqtt->server), "%s://%s:%d", tls ? "ssl" : "tcp", host, port);
+	set_servers(mqtt, options->url);
 	bool copied = copy_options(mqtt, options);
 	if (copied && options->acknowledge_later)
 		copied = (mqtt->ack = mqtt_ack_create(mqtt->client_id)) != NULL;
@@ -399,6 +488,8 @@ enum status mqtt_start(struct mqtt *mqtt, struct why *why)
 	options.minRetryInterval = RETRY_MIN_S;
 	options.maxRetryInterval = RETRY_MAX_S;
 	options.maxInflight = 65535; /* a full window stalls Paho's send thread for a second */
+	options.serverURIs = mqtt->uris;
+	options.serverURIcount = mqtt->uri_count;
 	options.username = mqtt->username;
 	options.password = mqtt->password;
 	options.onFailure = on_connect_failed;
@@ -420,7 +511,7 @@ enum status mqtt_start(struct mqtt *mqtt, struct why *why)
 		ssl.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
 		options.ssl = &ssl;
 	}
-	atomic_store(&quick_until_ns, time_monotonic_ns() + QUICK_START_MS * INT64_C(1000000));
+	mqtt_quick_start();
 	int rc = MQTTAsync_connect(mqtt->client, &options);
 	if (rc != MQTTASYNC_SUCCESS)
 		return fail(why, STATUS_IO, "MQTT client: connect: %s", MQTTAsync_strerror(rc));
@@ -515,6 +606,22 @@ void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, si
 {
 	if (mqtt->ack)
 		mqtt_ack_send(mqtt->ack, receipts, n);
+}
+
+bool mqtt_end_stalled(struct mqtt *mqtt)
+{
+	int64_t long_ago = time_monotonic_ns() - MQTT_STALL_S * INT64_C(1000000000);
+
+	if (!mqtt->ack || !atomic_load(&mqtt->connected) || atomic_load(&mqtt->up_ns) > long_ago)
+		return false;
+	bool publishes = atomic_load(&mqtt->unsent) > 0 && atomic_load(&mqtt->moved_ns) < long_ago;
+	if (!publishes && !mqtt_ack_stalled_since(mqtt->ack, long_ago))
+		return false;
+	log_warning("the connection to the broker %s moves nothing for %d s, making it anew",
+		mqtt->server, MQTT_STALL_S);
+	mqtt_ack_break(mqtt->ack);
+	atomic_store(&mqtt->up_ns, time_monotonic_ns()); /* once */
+	return true;
 }
 
 bool mqtt_connected(const struct mqtt *mqtt)

@@ -38,7 +38,8 @@ typedef void mqtt_on_published(void *context, uint64_t token, bool delivered);
 
 enum { MQTT_FILTERS_MAX = 4 };
 struct mqtt_options {
-	const char *url; /* mqtt://host[:1883] or mqtts://host[:8883] */
+	const char *url; /* mqtt://host[:1883] or mqtts://host[:8883], or several of one kind with
+			    commas between, tried in turn */
 	const char *client_id;
 	const char *username; /* NULL or "": none */
 	const char *password;
@@ -51,7 +52,10 @@ struct mqtt_options {
 				       on_message returns */
 	const char *const *filters; /* [filter_count] subscribed at QoS 1 on every connect */
 	size_t filter_count;        /* at most MQTT_FILTERS_MAX; 0: publisher only */
-	const char *will_topic;     /* retained, QoS 1; NULL: no last will */
+	/* Subscribed at QoS 0 as well; the broker may refuse them. At most MQTT_FILTERS_MAX. */
+	const char *const *optional_filters;
+	size_t optional_count;
+	const char *will_topic; /* retained, QoS 1; NULL: no last will */
 	const char *will_payload;
 	const char *birth_payload;   /* published on will_topic on every connect; NULL: nothing */
 	const char *goodbye_payload; /* published on will_topic by mqtt_stop; "" clears it; NULL:
@@ -61,7 +65,9 @@ struct mqtt_options {
 	void *context;
 };
 
-/* Copies the options. Nothing is sent before mqtt_start. STATUS_BAD_CONFIG for a bad url. */
+/* Copies the options. Nothing is sent before mqtt_start. STATUS_BAD_CONFIG for a bad url, and for
+ * TLS that is half set up: files with a url that does not encrypt, a certificate without its key,
+ * files that the two below refuse. */
 enum status mqtt_create(
 	const struct mqtt_options *options, struct mqtt **out, struct why *why) MUST_USE;
 /* Begins to connect and returns. */
@@ -89,10 +95,34 @@ size_t mqtt_unsent(const struct mqtt *mqtt);     /* publishes not yet at their e
 /* The last trouble in a sentence, "" if there was none. */
 void mqtt_trouble(const struct mqtt *mqtt, char *out, size_t size);
 
+/* Ends a connection that TCP calls open but on which nothing has come to its end for MQTT_STALL_S:
+ * publishes without their PUBACK, or acknowledgements that the socket does not take. It is made
+ * anew. Call it now and then from the thread that acknowledges; true if it did. */
+enum { MQTT_STALL_S = 30 };
+bool mqtt_end_stalled(struct mqtt *mqtt);
+
+/* Connections that came up and were lost again within seconds, in the last minute: above
+ * MQTT_TAKEOVERS another client probably bears our id, and the two keep throwing each other out. */
+enum { MQTT_TAKEOVERS = 3 };
+unsigned mqtt_short_connections(const struct mqtt *mqtt);
+
 /* Says goodbye, waits up to timeout_ms for what is unsent, disconnects. After it returns no
  * callback runs. */
 void mqtt_stop(struct mqtt *mqtt, int timeout_ms);
 void mqtt_destroy(struct mqtt *mqtt); /* NULL is fine; stops at once if still running */
+
+/* The file holds a certificate; cert_file and key_file belong together, and others may not read the
+ * key. Without a passphrase. STATUS_BAD_CONFIG, the sentence begins with the file. */
+enum status mqtt_check_ca(const char *ca_file, struct why *why) MUST_USE;
+enum status mqtt_check_key(const char *cert_file, const char *key_file, struct why *why) MUST_USE;
+
+/* The next url of a list with commas between, blanks aside, into out[MQTT_URL_SIZE]: the place
+ * behind it, or NULL when there was none left. */
+enum { MQTT_URL_SIZE = 300, MQTT_URLS_MAX = 8 };
+const char *mqtt_next_url(const char *list, char out[MQTT_URL_SIZE]);
+
+/* Every url of a list: 1 to MQTT_URLS_MAX, all with TLS or none. */
+enum status mqtt_check_urls(const char *list, bool *tls, struct why *why) MUST_USE;
 
 /* host and port of an mqtt:// or mqtts:// url; refuses a password inside, a path, a bad port. */
 enum status mqtt_parse_url(const char *url, bool *tls, char *host, size_t host_size, int *port,

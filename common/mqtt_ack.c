@@ -27,10 +27,15 @@
  * Clients are told apart by their id: the wrapper is called for every client in the process, and
  * only those registered here are withheld. */
 #include "common/mqtt_ack.h"
+#include "common/failpoint.h"
+#include "common/timeutil.h"
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* Paho's, not in its public headers; the first parameter of send_puback is the MQTT version, the
  * third its networkHandles. */
@@ -59,6 +64,7 @@ struct mqtt_ack {
 	/* The sender's: what the socket had no room for. */
 	struct mqtt_receipt *receipt; /* [room] */
 	size_t waiting, room;
+	int64_t moved_ns; /* monotonic: when one last went, or the first began to wait */
 	struct mqtt_ack *next;
 };
 
@@ -172,14 +178,43 @@ static size_t send_waiting(struct mqtt_ack *ack)
 	return done;
 }
 
+/* Held together, so that a batch's acknowledgements fill segments instead of one each. Under Paho's
+ * lock; a socket that cannot do it sends them as they come. */
+static void cork(const struct mqtt_ack *ack, int on)
+{
+	if (ack->net && ack->waiting > 1)
+		(void)setsockopt(*(const int *)ack->net, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
 void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
 {
+	if (ack->waiting == 0)
+		ack->moved_ns = time_monotonic_ns();
 	keep(ack, receipts, n);
 	if (ack->waiting == 0)
 		return;
+	FAILPOINT(before_puback);
 	MQTTAsync_lock_mutex(mqttasync_mutex);
+	cork(ack, 1);
 	size_t done = send_waiting(ack);
+	cork(ack, 0);
 	MQTTAsync_unlock_mutex(mqttasync_mutex);
+	FAILPOINT(after_puback);
+	if (done > 0)
+		ack->moved_ns = time_monotonic_ns();
 	ack->waiting -= done;
 	memmove(ack->receipt, ack->receipt + done, ack->waiting * sizeof(*ack->receipt));
+}
+
+bool mqtt_ack_stalled_since(const struct mqtt_ack *ack, int64_t ns)
+{
+	return ack->waiting > 0 && ack->moved_ns < ns;
+}
+
+void mqtt_ack_break(struct mqtt_ack *ack)
+{
+	MQTTAsync_lock_mutex(mqttasync_mutex);
+	if (ack->net && ack->net_generation == atomic_load(&ack->generation))
+		(void)shutdown(*(const int *)ack->net, SHUT_RDWR); /* else there is none */
+	MQTTAsync_unlock_mutex(mqttasync_mutex);
 }

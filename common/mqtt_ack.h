@@ -24,4 +24,11 @@ uint32_t mqtt_ack_generation(const struct mqtt_ack *ack);
  * Paho's; waits for Paho's lock, never for the network. */
 void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n);
 
+/* Acknowledgements wait for the socket, and none has gone since `ns` (monotonic). The sender's
+ * thread. */
+bool mqtt_ack_stalled_since(const struct mqtt_ack *ack, int64_t ns);
+
+/* Ends the present connection, as if its cable were cut. */
+void mqtt_ack_break(struct mqtt_ack *ack);
+
 #endif

@@ -39,3 +39,43 @@ enum status mqtt_parse_url(
 	*port = (int)number;
 	return STATUS_OK;
 }
+
+const char *mqtt_next_url(const char *list, char out[MQTT_URL_SIZE])
+{
+	list += strspn(list, " ,");
+	size_t len = strcspn(list, " ,");
+
+	if (len == 0)
+		return NULL;
+	/* One too long is cut, and refused for what it then is. */
+	size_t kept = len < MQTT_URL_SIZE ? len : MQTT_URL_SIZE - 1;
+	memcpy(out, list, kept);
+	out[kept] = '\0';
+	return list + len;
+}
+
+enum status mqtt_check_urls(const char *list, bool *tls, struct why *why)
+{
+	char url[MQTT_URL_SIZE], host[256];
+	size_t count = 0;
+	bool secure;
+	int port;
+
+	for (const char *at = list; (at = mqtt_next_url(at, url)); count++) {
+		enum status st = mqtt_parse_url(url, &secure, host, sizeof(host), &port, why);
+		if (st != STATUS_OK)
+			return st;
+		if (count == MQTT_URLS_MAX)
+			return fail(
+				why, STATUS_BAD_CONFIG, "more than %d broker urls", MQTT_URLS_MAX);
+		if (count > 0 && secure != *tls)
+			return fail(why, STATUS_BAD_CONFIG,
+				"\"%.100s\": mqtt:// and mqtts:// in one list; a broker that is away "
+				"must not make the next connection one without TLS",
+				url);
+		*tls = secure;
+	}
+	if (count == 0)
+		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\" names no broker", list);
+	return STATUS_OK;
+}

@@ -4,12 +4,16 @@
 #include "common/number.h"
 #include "common/schema.h"
 #include "simulator/baseline.h"
+#include "simulator/environment.h"
 #include "simulator/faults.h"
 #include "simulator/publish.h"
 #include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+extern char **environ;
 
 enum { EXIT_USAGE = 64 };
 
@@ -134,6 +138,8 @@ enum publish_key {
 	KEY_USERNAME,
 	KEY_PASSWORD_FILE,
 	KEY_CA_FILE,
+	KEY_CERT_FILE,
+	KEY_KEY_FILE,
 };
 
 static const struct argp_option publish_words[] = {
@@ -142,10 +148,13 @@ static const struct argp_option publish_words[] = {
 	{ "username", KEY_USERNAME, "NAME", 0, "For a broker that asks for one", 1 },
 	{ "password-file", KEY_PASSWORD_FILE, "FILE", 0, "Its first line is the password", 1 },
 	{ "ca-file", KEY_CA_FILE, "FILE", 0, "Certificates to trust with mqtts://", 1 },
+	{ "cert-file", KEY_CERT_FILE, "FILE", 0, "Our own certificate; with --key-file", 1 },
+	{ "key-file", KEY_KEY_FILE, "FILE", 0, "The key of --cert-file", 1 },
 	{ "topic", KEY_TOPIC, "TEMPLATE", 0, "Where readings go (factory/{machine}/reading)", 1 },
 	{ "qos", KEY_QOS, "0|1", 0, "1: every reading is acknowledged (1)", 1 },
 	{ "machines", KEY_MACHINES, "N", 0, "1 .. 10000, named PREFIX-1 .. PREFIX-N (3)", 2 },
-	{ "prefix", KEY_PREFIX, "NAME", 0, "One live simulator a prefix (press)", 2 },
+	{ "prefix", KEY_PREFIX, "NAME", 0,
+		"One live simulator a prefix (press); @host: this host's name", 2 },
 	{ "rate", KEY_RATE, "N", 0,
 		"Readings a second and machine (1). A reading is one second of the machine's life, "
 		"so a higher rate plays it faster",
@@ -182,6 +191,19 @@ static void check_broker(struct argp_state *state, const char *url)
 		argp_error(state, "--broker: %s", why.text);
 }
 
+/* A container's name, so that each of several is a plant of its own. */
+static const char *host_prefix(struct argp_state *state)
+{
+	static char prefix[ENVIRONMENT_PREFIX_MAX + 1];
+	char host[256] = "";
+
+	(void)gethostname(host, sizeof(host) - 1); /* "" is refused below */
+	environment_host_prefix(host, prefix);
+	if (!*prefix)
+		argp_error(state, "--prefix @host: this host has no name");
+	return prefix;
+}
+
 /* What only all words together show. */
 static void check_publish(struct argp_state *state, struct publish_input *input)
 {
@@ -215,7 +237,7 @@ static error_t parse_publish(int key, char *arg, struct argp_state *state)
 		input->machines_given = true;
 		return 0;
 	case KEY_PREFIX:
-		o->prefix = arg;
+		o->prefix = strcmp(arg, "@host") == 0 ? host_prefix(state) : arg;
 		return 0;
 	case KEY_TOPIC:
 		if (!publish_topic_valid(arg))
@@ -259,6 +281,12 @@ static error_t parse_publish(int key, char *arg, struct argp_state *state)
 	case KEY_CA_FILE:
 		o->ca_file = arg;
 		return 0;
+	case KEY_CERT_FILE:
+		o->cert_file = arg;
+		return 0;
+	case KEY_KEY_FILE:
+		o->key_file = arg;
+		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "too many words: %s", arg);
 		return 0;
@@ -275,7 +303,9 @@ static int publish(int argc, char **argv)
 	static const struct argp argp = { .options = publish_words,
 		.parser = parse_publish,
 		.doc = "Publishes the readings of simulated machines until --count, --seconds, the "
-		       "recording's end, SIGINT or SIGTERM." };
+		       "recording's end, SIGINT or SIGTERM."
+		       "\vISOLDE_SIMULATOR_RATE in the environment stands for --rate, and so on; "
+		       "the command line wins." };
 	struct publish_input input = {
 		.options = { .broker = "mqtt://127.0.0.1:1883",
 			.topic = "factory/{machine}/reading",
@@ -287,10 +317,18 @@ static int publish(int argc, char **argv)
 			.seed = 7 },
 	};
 	struct why why;
+	char **words;
+	int count;
 
-	if (argp_parse(&argp, argc, argv, 0, NULL, &input) != 0)
-		return EXIT_USAGE;
-	return report(publish_run(&input.options, &why), &why);
+	enum status st =
+		environment_words(publish_words, environ, argc, argv, &words, &count, &why);
+	if (st != STATUS_OK)
+		return report(st, &why);
+	int code = EXIT_USAGE;
+	if (argp_parse(&argp, count, words, 0, NULL, &input) == 0)
+		code = report(publish_run(&input.options, &why), &why);
+	environment_free(words, argc);
+	return code;
 }
 
 /* ---- faults ---- */

@@ -205,6 +205,8 @@ static enum status create_connection(struct run *run, const char *password, stru
 		.username = o->username,
 		.password = password,
 		.ca_file = o->ca_file,
+		.cert_file = o->cert_file,
+		.key_file = o->key_file,
 		.keepalive_s = 15,
 		.clean_session = true,
 		.filters = run->claim.filters,
@@ -271,7 +273,7 @@ static void sleep_until(struct run *run, int64_t until_ns)
 
 static enum status no_connection(struct run *run, struct why *why)
 {
-	char trouble[200];
+	char trouble[400];
 
 	mqtt_trouble(run->mqtt, trouble, sizeof(trouble));
 	return fail(why, STATUS_UNAVAILABLE, "%s: no connection within %d s: %s",

@@ -28,7 +28,7 @@ struct publish_options {
 	bool keep_timestamps;
 	int qos; /* 0 or 1 */
 	uint64_t seed;
-	const char *username, *password_file, *ca_file; /* or NULL */
+	const char *username, *password_file, *ca_file, *cert_file, *key_file; /* or NULL */
 };
 
 /* True if the template has {machine} as one whole level, exactly once, and no wildcard. */

@@ -27,7 +27,10 @@ def _packet(kind, flags, body):
 
 
 class Client:
-    def __init__(self, port, client_id="test", clean=True, keepalive=0, will=None):
+    def __init__(
+        self, port, client_id="test", clean=True, keepalive=0, will=None, login=None, tls=None
+    ):
+        """`login`: (name, password); `tls`: an ssl.SSLContext, the broker is 127.0.0.1 then too."""
         self.messages = []  # everything received, in order
         self.published = 0  # QoS-1 messages sent
         self.acknowledged = 0
@@ -38,14 +41,22 @@ class Client:
         self._sending = threading.Lock()
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        flags = (2 if clean else 0) | (4 | 1 << 3 if will else 0)
+        if tls:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="127.0.0.1")
+        flags = (2 if clean else 0) | (4 | 1 << 3 if will else 0) | (0xC0 if login else 0)
         body = _text("MQTT") + bytes([4, flags]) + struct.pack(">H", keepalive) + _text(client_id)
         if will:
             body += _text(will[0]) + _text(will[1])
-        self._socket.sendall(_packet(CONNECT, 0, body))
-        kind, _, answer = self._read()
-        if kind != CONNACK or answer[1]:
-            raise ConnectionError(f"refused: {answer!r}")
+        if login:
+            body += _text(login[0]) + _text(login[1])
+        try:
+            self._socket.sendall(_packet(CONNECT, 0, body))
+            kind, _, answer = self._read()
+            if kind != CONNACK or answer[1]:
+                raise ConnectionError(f"refused: {answer!r}")
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.settimeout(None)
         threading.Thread(target=self._receive, daemon=True).start()
 

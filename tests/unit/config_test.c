@@ -181,7 +181,7 @@ static void test_annotated_file_as_it_is(void)
 
 static void test_print_loads_again(void)
 {
-	static const char text[] = "mqtt { username = \"a\\\"b\\\\c ${NONE:-$}{HOME} #d\" }\n"
+	static const char text[] = "store { path = \"a\\\"b\\\\c ${NONE:-$}{HOME} #d\" }\n"
 				   "http { threads = 3 open_read = on }\n"
 				   "alerts { verdicts = none }\n";
 	char *first = printed_from(unit_file("first.conf", text, sizeof(text) - 1), NULL, NULL);
@@ -192,7 +192,7 @@ static void test_print_loads_again(void)
 
 	struct config config;
 	CU_ASSERT_EQUAL_FATAL(load(path, NULL, NULL, &config), STATUS_OK);
-	CU_ASSERT_STRING_EQUAL(config.mqtt.username, "a\"b\\c ${HOME} #d");
+	CU_ASSERT_STRING_EQUAL(config.store.path, "a\"b\\c ${HOME} #d");
 	config_finish(&config);
 	ASSERT_HOLDS(second, "threads = 3 # ");
 	ASSERT_HOLDS(second, "open_read = yes # ");
@@ -471,6 +471,8 @@ static void test_half_rules(void)
 
 	CU_ASSERT_TRUE(refuses_set("mqtt.password=x"));
 	ASSERT_HOLDS(why.text, "mqtt.username: is empty, but a password is set");
+	CU_ASSERT_TRUE(refuses_set("mqtt.username=me"));
+	ASSERT_HOLDS(why.text, "--set mqtt.username: is set, but no password");
 }
 
 /* ---- secrets ---- */
