@@ -1,4 +1,5 @@
 #include "agent/model_slot.h"
+#include "common/failpoint.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,6 +141,7 @@ enum status model_slot_load(struct model_slot *slot, const char *path, struct wh
 
 	pthread_mutex_lock(&slot->loading);
 	enum status st = load_entry(path, &entry, &trouble);
+	FAILPOINT(during_model_swap);
 	if (st)
 		remember_trouble(slot, &trouble);
 	else

@@ -1,4 +1,5 @@
 #include "agent/outbox.h"
+#include "common/failpoint.h"
 #include "common/store_outbox.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -179,6 +180,7 @@ static bool send_one(
 		outbox->sent_id = id;
 	if (known || !room)
 		return room;
+	FAILPOINT(before_publish);
 	if (outbox->send(outbox->context, topic, payload, len, retain, (uint64_t)id)) {
 		outbox->sent_id = id;
 		return true;

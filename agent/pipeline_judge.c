@@ -1,4 +1,5 @@
 #include "agent/pipeline_internal.h"
+#include "common/failpoint.h"
 #include "common/timeutil.h"
 #include <math.h>
 #include <stdlib.h>
@@ -298,8 +299,10 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 	score(p, model, x, &j->verdict);
 	if (j->verdict.anomalous)
 		explain(model, x, &j->verdict);
+	FAILPOINT(before_insert);
 	if (mode == PIPELINE_STORE)
 		st = store_add(p->options.store, &j->verdict, &p->schema, &j->duplicate, why);
+	FAILPOINT(after_insert);
 	if (st != STATUS_OK || j->duplicate) {
 		j->machine->watch = before; /* it says nothing again */
 		return st;

@@ -7,6 +7,7 @@
  * that ends early. Deleting needs a few pages of the WAL and none of the file: freed pages are
  * used again, so a full history stops growing. */
 #include "common/store_prune.h"
+#include "common/failpoint.h"
 #include "common/store_internal.h"
 
 enum { MINUTES_A_STEP = 64 };
@@ -199,6 +200,7 @@ enum status store_prune(struct store *store, const struct store_quota *quota, si
 
 	if (st == STATUS_OK)
 		st = prune(store, quota, rows, &done, &left, why);
+	FAILPOINT(during_prune);
 	if (st == STATUS_OK && quota->before_ms > 0)
 		st = prune_arrivals(store, quota->before_ms, rows, why);
 	if (st == STATUS_OK)

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -132,7 +133,8 @@ def time_text(seconds):
 class Process:
     """A child with its log; ends with the test."""
 
-    def __init__(self, arguments, log, environment=None):
+    def __init__(self, arguments, log, environment=None, limits=None):
+        """`limits`: {resource.RLIMIT_...: (soft, hard)} of the child."""
         self.log = log
         with open(log, "ab") as file:
             self.child = subprocess.Popen(
@@ -141,6 +143,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
+                preexec_fn=(lambda: [resource.setrlimit(*limit) for limit in limits.items()]) if limits else None,
             )
 
     def send(self, number):
@@ -212,16 +215,21 @@ class Agent:
             **settings,
         }
         self.process = None
+        # For those who start it in another way: words before the program, its folder, what it
+        # finds in its environment and may use.
+        self.prefix, self.bin, self.environment, self.limits = [], BIN, {}, {}
 
     def arguments(self):
-        words = [os.path.join(BIN, "isolde-agent")]
+        words = [*self.prefix, os.path.join(self.bin, "isolde-agent")]
         for name, value in self.settings.items():
             words += ["--set", f"{name}={value}"]
         return words
 
     def launch(self, **environment):
         """Starts and does not wait."""
-        self.process = Process(self.arguments(), self.log, clean_environment(**environment))
+        self.process = Process(
+            self.arguments(), self.log, clean_environment(**self.environment, **environment), self.limits
+        )
         return self
 
     def start(self, **environment):

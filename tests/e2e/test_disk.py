@@ -99,7 +99,7 @@ class LongTrouble(Disk):
         until("everything came to its end", self.settled)
 
         ledger = self.agent.ledger()
-        self.assertEqual(ledger.stored + ledger.dropped, self.sent)
+        self.assertEqual(ledger.stored + ledger.dropped, self.sent, ledger)
         self.assertEqual(len(self.agent.history()), ledger.stored)
         self.assertLess(resumed, 1.5)
 

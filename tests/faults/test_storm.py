@@ -1,0 +1,49 @@
+"""One machine storms at many times its share while others are quiet."""
+
+import time
+
+from faults import Flood, FaultTest, figure, main, scaled, until
+from harness import NORMAL, reading, time_text
+
+
+class Storm(FaultTest):
+    def test_qos_1_waits_at_the_broker_and_quiet_machines_are_heard(self):
+        self.agent.start()
+        storm = self.flood(count=scaled(100000, 500000), name="storm", machines=1, window=50000)
+        quiet = self.flood(count=scaled(300, 1500), name="quiet", machines=9, rate=100)
+        storm.finish()
+        quiet.finish()
+        self.settle(storm.published + quiet.published, 120)
+        figure(f"storm of QoS 1: {self.check(storm, quiet)}")
+
+    def test_qos_0_is_dropped_by_fair_shares_and_counted(self):
+        self.agent.settings["reading.queue_kb"] = "64"
+        self.agent.settings["store.batch"] = "10"
+        self.agent.start()
+        loud, quiet = self.client("loud"), self.client("quiet")
+        sent, now = 0, time.time()
+        for i in range(200):
+            for k in range(100):
+                loud.publish("factory/loud/reading", reading(sent, time_text(now + sent / 1000), **NORMAL), qos=0)
+                sent += 1
+            quiet.publish(f"factory/quiet-{i % 9}/reading", reading(i, time_text(now + i), **NORMAL), qos=0)
+        until("nothing pends", lambda: self.agent.ledger().received >= 200 and not self.agent.ledger().pending, 60)
+
+        def settled():
+            a = self.agent.ledger()
+            time.sleep(0.2)
+            b = self.agent.ledger()
+            return a.received == b.received and not b.pending
+
+        until("nothing more comes", settled, 60)
+        ledger = self.agent.ledger()
+        stored = len({(i["machine"], i["seq"]) for i in self.agent.history() if i["machine"] != "loud"})
+        self.assertEqual(stored, 200, ledger)
+        figure(
+            f"storm of QoS 0: {ledger.received:.0f} of {sent + 200} received, {ledger.dropped:.0f} dropped,"
+            " none of the quiet machines'"
+        )
+
+
+if __name__ == "__main__":
+    main()
