@@ -43,6 +43,7 @@ struct pipeline {
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
 	unsigned stuck_after[FEATURES_MAX]; /* of the model in hand */
+	int64_t step_ms;                    /* of its training data, 0: not known */
 	struct alarm_policy policy;         /* with the model in hand */
 	struct ledger persisted;            /* the counters as the store has them */
 	struct ledger persisting;           /* and as the batch in hand will leave them */

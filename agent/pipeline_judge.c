@@ -125,7 +125,7 @@ static void score(struct pipeline *p, const struct model *model, const double *x
 		p->options.metrics, HISTOGRAM_SCORE, (double)(time_monotonic_ns() - began) * 1e-9);
 	if (isnan(s))
 		return;
-	v->score = v->alarm_score = s;
+	v->score = s;
 	v->threshold = model->threshold;
 	v->anomalous = s > model->threshold;
 	memcpy(v->model, model->id, sizeof(v->model));
@@ -202,8 +202,21 @@ static const char *sensor_name(const struct pipeline *p, int column)
 	return column >= 0 ? p->schema.feature[column].name : NULL;
 }
 
+/* What feeds the alarm. Late readings are out of order: they have no part in the mean. */
+static void smooth(const struct model *model, struct machine *machine, struct verdict *v)
+{
+	if (!model || isnan(v->score))
+		return;
+	v->smoothed = model->smooth > 1;
+	v->alarm_score = v->smoothed && !v->late
+		? smooth_next(&machine->watch.smooth, model->smooth, model->step_ms,
+			  v->reading.at_ms, v->score)
+		: v->score;
+}
+
 /* Late readings say nothing about now; skewed ones nothing but that. */
-static void decide(struct pipeline *p, struct judgement *j, const struct quality_finding *found)
+static void decide(struct pipeline *p, const struct model *model, struct judgement *j,
+	const struct quality_finding *found)
 {
 	const struct verdict *v = &j->verdict;
 	struct alarm *alarm = &j->machine->alarm;
@@ -212,8 +225,8 @@ static void decide(struct pipeline *p, struct judgement *j, const struct quality
 		return;
 	struct alarm_input input = { .at_ms = v->reading.at_ms,
 		.score = found->skewed ? NAN : v->alarm_score,
-		.threshold = v->threshold,
-		.clear = v->threshold,
+		.threshold = model ? model->alarm_threshold : NAN,
+		.clear = model ? model->alarm_clear : NAN,
 		.severe = v->anomalous && is_severe(v),
 		.faults = found->faults,
 		.faulty = sensor_name(p, found->sensor) };
@@ -236,6 +249,16 @@ void judge_with(struct pipeline *p, const struct model *model)
 		return;
 	p->schema = model->schema;
 	p->schema_known = true;
+	p->step_ms = model->step_ms;
+	for (size_t i = 0; i < model->schema.count; i++)
+		p->stuck_after[i] = (unsigned)model->detector.stats[i].stuck_after;
+	/* What was promised holds for the delays it was worked out for. */
+	if (model->raise_count > 0) {
+		p->policy.raise_count = model->raise_count;
+		p->policy.raise_window = model->raise_window;
+	}
+	if (model->clear_count > 0)
+		p->policy.clear_count = model->clear_count;
 }
 
 /* ---- one message ---- */
@@ -257,8 +280,8 @@ static enum status note_rejected(struct pipeline *p, const struct message *messa
 static void check(struct pipeline *p, struct judgement *j, double *x, struct quality_finding *found)
 {
 	struct verdict *v = &j->verdict;
-	struct quality_rules rules = { &p->schema, p->stuck_after, p->options.reading.skew_s * 1000,
-		!p->schema_known };
+	struct quality_rules rules = { &p->schema, p->stuck_after, p->step_ms,
+		p->options.reading.skew_s * 1000, !p->schema_known };
 
 	v->late = is_late(p, j);
 	quality_judge(&j->machine->watch.quality, &rules, &v->reading, v->late, x, found);
@@ -284,6 +307,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 	struct watch before = j->machine->watch;
 	check(p, j, x, &found);
 	score(p, model, x, &j->verdict);
+	smooth(model, j->machine, &j->verdict);
 	if (j->verdict.anomalous)
 		explain(model, x, &j->verdict);
 	if (mode == PIPELINE_STORE)
@@ -294,7 +318,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 	}
 	note_newest(p, j->machine, &j->verdict.reading);
 	note_pace(p, j->machine, &j->verdict.reading);
-	decide(p, j, &found);
+	decide(p, model, j, &found);
 	j->changes = p->change_count;
 	return STATUS_OK;
 }

@@ -323,6 +323,23 @@ class SensorFaults(AlarmTest):
         self.send(5)
         self.wire("returned")
 
+    def test_a_stuck_sensor_is_found_within_60_readings(self):
+        self.send(40)
+        for _ in range(40):
+            i = self.sent["press-1"]
+            self.sent["press-1"] = i + 1
+            values = {"temperature": 60 + i % 7 / 10, "humidity": 35.2, "sound": 75 + i % 5 / 10}
+            self.sensor.publish(TOPIC, reading(i, time_text(self.now + i / 10), **values))
+
+        alarm = self.wire("unacknowledged")
+        self.agent.wait_received(80)
+
+        self.assertEqual((alarm["first_sensor"], alarm["priority"]), ("humidity", "low"))
+        self.assertEqual(self.alarms()["items"][0]["causes"], ["stuck"])
+        row = self.agent.history()[0]
+        self.assertEqual((row["quality"], row["anomaly_score"], row["humidity"]), ("stuck", None, 35.2))
+        self.assertGreaterEqual(self.agent.metrics()['isolde_quality_total{quality="stuck"}'], 9)
+
     def test_a_missing_sensor(self):
         self.send(3)
         self.send(3, sound=None)
