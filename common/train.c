@@ -250,7 +250,7 @@ static enum status grow_forest(const double *value, size_t rows, size_t features
  * if each repeats with the frequency seen. 0 if the data are too short to tell. */
 static size_t stuck_after(const double *value, size_t rows, size_t features, size_t feature)
 {
-	enum { LEAST = 30 };
+	enum { LEAST = 20 };
 	static const double chance = 1e-9;
 	size_t repeated = 0, run = 0, longest = 0;
 

@@ -1148,14 +1148,14 @@ static void test_stuck(void)
 	struct rig *rig = new_rig();
 
 	for (size_t i = 0; i < 3; i++)
-		CU_ASSERT_EQUAL(model->detector.stats[i].stuck_after, 30);
-	for (int i = 0; i < 30; i++) {
+		CU_ASSERT_EQUAL(model->detector.stats[i].stuck_after, 20);
+	for (int i = 0; i < 20; i++) {
 		moving(rig, i, "h");
 		moving(rig, i, "h"); /* again: a duplicate is no repetition */
 	}
 	run(rig);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_STUCK), 0);
-	moving(rig, 30, "h");
+	moving(rig, 20, "h");
 	run(rig);
 	struct row rows = read_rows(rig, "press-1");
 	CU_ASSERT_EQUAL(rows.verdict[0].quality, QUALITY_STUCK);
@@ -1163,12 +1163,12 @@ static void test_stuck(void)
 	CU_ASSERT_EQUAL(rows.verdict[0].reading.value[1], 35);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
 	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"first_sensor\":\"humidity\"");
-	for (int i = 31; i < 36; i++)
+	for (int i = 21; i < 26; i++)
 		moving(rig, i, "");
 	run(rig);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_STUCK), 1);
-	for (int i = 36; i < 336; i++)
+	for (int i = 26; i < 326; i++)
 		moving(rig, i, "ths"); /* at rest */
 	run(rig);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_STUCK), 1);

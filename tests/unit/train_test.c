@@ -138,7 +138,7 @@ static void test_stuck_after(void)
 	CU_ASSERT_EQUAL_FATAL(
 		train_model(&columns, values, STUCK_ROWS, &options, &model, &why), STATUS_OK);
 	const struct feature_stats *stats = model->detector.stats;
-	CU_ASSERT_EQUAL(stats[0].stuck_after, 30);
+	CU_ASSERT_EQUAL(stats[0].stuck_after, 20);
 	CU_ASSERT_EQUAL(stats[1].stuck_after, 30); /* 0.5 to the 30th is a billionth */
 	CU_ASSERT_EQUAL(stats[2].stuck_after, 80);
 	CU_ASSERT_EQUAL(stats[3].stuck_after, 0); /* it changed too seldom to tell */
