@@ -99,7 +99,7 @@ static enum status persist_touched(struct pipeline *p, struct why *why)
 	for (size_t i = 0; i < p->touched_count && st == STATUS_OK; i++) {
 		struct machine *m = p->touched[i].machine;
 		const struct alarm *before = &p->touched[i].before.alarm;
-		if (memcmp(before, &m->alarm, sizeof(*before)) != 0)
+		if (!alarm_same(before, &m->alarm))
 			st = persist_alarm(p, m, why);
 		if (st == STATUS_OK)
 			st = persist_pace(p, m, why);
@@ -147,7 +147,7 @@ void changes_settle(struct pipeline *p, bool unsaved)
 	}
 	for (size_t i = 0; i < p->touched_count; i++) {
 		struct machine *m = p->touched[i].machine;
-		if (memcmp(&p->touched[i].before.alarm, &m->alarm, sizeof(m->alarm)) != 0)
+		if (!alarm_same(&p->touched[i].before.alarm, &m->alarm))
 			alarms_show(p, m);
 		m->touched = false;
 	}
