@@ -12,6 +12,7 @@ struct watch {
 	struct quality_state quality;
 	struct pace pace;
 	struct smooth smooth;
+	unsigned models; /* that had been in force when this was last added to */
 };
 
 struct machine {

@@ -42,6 +42,8 @@ struct pipeline {
 	struct machines *machines;
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
+	char model[MODEL_ID_SIZE];          /* last seen */
+	unsigned models;                    /* seen so far */
 	unsigned stuck_after[FEATURES_MAX]; /* of the model in hand */
 	int64_t step_ms;                    /* of its training data, 0: not known */
 	struct alarm_policy policy;         /* with the model in hand */

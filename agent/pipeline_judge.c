@@ -247,6 +247,10 @@ void judge_with(struct pipeline *p, const struct model *model)
 		.no_latch = !alarm->latch };
 	if (!model)
 		return;
+	if (strcmp(p->model, model->id) != 0) {
+		memcpy(p->model, model->id, sizeof(p->model));
+		p->models++;
+	}
 	p->schema = model->schema;
 	p->schema_known = true;
 	p->step_ms = model->step_ms;
@@ -276,6 +280,16 @@ static enum status note_rejected(struct pipeline *p, const struct message *messa
 		reject_name(j->reject), reason->text, message->payload, message->len, why);
 }
 
+/* Another model's scores have another scale, and its columns may have another order. */
+static void forget_other_model(const struct pipeline *p, struct watch *watch)
+{
+	if (watch->models == p->models)
+		return;
+	watch->models = p->models;
+	watch->smooth = (struct smooth){ .count = 0 };
+	watch->quality = (struct quality_state){ .begun = false };
+}
+
 /* Whether it can be believed, and x as the model may see it. */
 static void check(struct pipeline *p, struct judgement *j, double *x, struct quality_finding *found)
 {
@@ -284,6 +298,7 @@ static void check(struct pipeline *p, struct judgement *j, double *x, struct qua
 		p->options.reading.skew_s * 1000, !p->schema_known };
 
 	v->late = is_late(p, j);
+	forget_other_model(p, &j->machine->watch);
 	quality_judge(&j->machine->watch.quality, &rules, &v->reading, v->late, x, found);
 	v->quality = found->quality;
 }

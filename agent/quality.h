@@ -44,7 +44,7 @@ struct quality_finding {
 
 /* How long a clock is wrong before it is an alarm: a machine whose readings say nothing about now
  * is not watched. */
-enum { QUALITY_SKEW_ALARM_MS = 600000, QUALITY_STEP_MIN_MS = 100, QUALITY_REST_MS = 1000 };
+enum { QUALITY_SKEW_ALARM_MS = 600000, QUALITY_STEP_MIN_MS = 50, QUALITY_REST_MS = 1000 };
 
 /* Judges one reading; x[schema->count] gets its values, NaN where the model must not see them.
  *

@@ -1034,6 +1034,9 @@ static void test_forget(void)
 	readings(rig, 10, "aaa");
 	run(rig);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_FORGET, "press-1").status, STATUS_OK);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_STOP, "press-1").status, STATUS_OK); /* by its history */
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"state\":\"suppressed\"");
 	end(rig);
 }
 
@@ -1205,6 +1208,12 @@ static void test_smoothed(void)
 	readings(rig, 100, "nn"); /* behind a gap the mean begins anew */
 	CU_ASSERT_EQUAL(run_with(rig, smoothing), STATUS_OK);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+
+	strcpy(smoothing->id, "another"); /* whose scores are no matter of that one's */
+	readings(rig, 102, "a");
+	CU_ASSERT_EQUAL(run_with(rig, smoothing), STATUS_OK);
+	rows = read_rows(rig, "press-1");
+	CU_ASSERT_EQUAL(rows.verdict[0].alarm_score, rows.verdict[0].score);
 	model_destroy(smoothing);
 	end(rig);
 }
