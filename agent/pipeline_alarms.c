@@ -65,18 +65,25 @@ static enum status persist_label(struct pipeline *p, const struct change *c, str
 	return a->false_alarm ? store_set_label(p->options.store, &label, why) : STATUS_OK;
 }
 
+enum status pace_write(
+	struct pipeline *p, const char *machine, int64_t patience_ms, struct why *why)
+{
+	char name[MACHINE_NAME_MAX + 8];
+
+	snprintf(name, sizeof(name), "pace.%s", machine);
+	return store_set_counter(p->options.store, name, patience_ms, why);
+}
+
 /* What a machine's pace has come to; small changes are not worth a write. */
 static enum status persist_pace(struct pipeline *p, struct machine *m, struct why *why)
 {
 	int64_t patience_ms = pace_patience_ms(&m->watch.pace, 1);
 	int64_t differs_ms = llabs(patience_ms - m->saved_patience_ms);
-	char name[MACHINE_NAME_MAX + 8];
 
 	if (patience_ms == 0 || differs_ms * 4 <= m->saved_patience_ms)
 		return STATUS_OK;
-	snprintf(name, sizeof(name), "pace.%s", m->name);
 	m->saved_patience_ms = patience_ms; /* taken back with the batch if it fails */
-	return store_set_counter(p->options.store, name, patience_ms, why);
+	return pace_write(p, m->name, patience_ms, why);
 }
 
 /* Not more often than once in this time of watching. */

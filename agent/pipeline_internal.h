@@ -87,6 +87,9 @@ void changes_tell(struct pipeline *p, size_t first, size_t end);
  * and written when it can. */
 void changes_conclude(struct pipeline *p);
 enum status change_persist_event(struct pipeline *p, const struct change *c, struct why *why);
+/* Into the open transaction: how long a machine may be silent, 0: it is not known. */
+enum status pace_write(
+	struct pipeline *p, const char *machine, int64_t patience_ms, struct why *why);
 /* Puts a machine's alarm, and how all of them behave, where others see them. */
 void alarms_show(struct pipeline *p, const struct machine *m);
 void alarms_show_rates(struct pipeline *p);

@@ -1092,6 +1092,13 @@ static void test_silence(void)
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
 	pipeline_tick(rig->pipeline, noon + 530001, true);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+
+	/* But for one that was forgotten. */
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_FORGET, "press-1").status, STATUS_OK);
+	restart(rig);
+	pipeline_tick(rig->pipeline, noon + 600000, true);
+	pipeline_tick(rig->pipeline, noon + 900000, true);
+	CU_ASSERT_EQUAL(rig->published, 0);
 	end(rig);
 }
 
