@@ -53,6 +53,9 @@ void route_metrics(struct http_state *state, struct exchange *exchange,
 		.threshold = model ? model->threshold : NAN,
 		.trained_ms = model ? model->trained_ms : 0,
 		.model = model ? model->id : "",
+		.promised = model ? model->false_alarms_per_day : NAN,
+		.promised_low = model ? model->false_alarms_per_day_low : NAN,
+		.promised_high = model ? model->false_alarms_per_day_high : NAN,
 	};
 	char *text;
 	size_t text_len;

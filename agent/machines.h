@@ -4,12 +4,15 @@
 
 #include "agent/quality.h"
 #include "common/alarm.h"
+#include "common/smooth.h"
 #include "common/store.h"
 
 /* What readings leave behind for the next ones. */
 struct watch {
 	struct quality_state quality;
 	struct pace pace;
+	struct smooth smooth;
+	unsigned models; /* that had been in force when this was last added to */
 };
 
 struct machine {

@@ -382,6 +382,15 @@ static void add_gauges(struct text *page, const struct metrics_gauges *gauges)
 	add_family(page, "isolde_model_info", "gauge", "The model in force.");
 	add_integer(page, "isolde_model_info", "model", gauges->model, 1);
 	add_gauge(page, "isolde_model_threshold", "Scores above are anomalies.", gauges->threshold);
+	if (!isnan(gauges->promised)) {
+		add_gauge(page, "isolde_expected_false_alarms_per_day",
+			"False alarms of one machine a day, as training replayed them.",
+			gauges->promised);
+		add_gauge(page, "isolde_expected_false_alarms_per_day_low",
+			"The lower end of its 95 % interval.", gauges->promised_low);
+		add_gauge(page, "isolde_expected_false_alarms_per_day_high",
+			"The upper end of its 95 % interval.", gauges->promised_high);
+	}
 	add_gauge(page, "isolde_model_trained_timestamp_seconds", "When the model was trained.",
 		(double)gauges->trained_ms / 1000);
 }

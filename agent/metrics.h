@@ -111,6 +111,8 @@ struct metrics_gauges {
 	double threshold;   /* NaN: no model */
 	int64_t trained_ms; /* of the model in force, 0: none */
 	const char *model;  /* id, "" */
+	/* What the model promised of one machine; NaN: nothing. */
+	double promised, promised_low, promised_high;
 };
 
 /* The whole page; *out is the caller's, free(). */

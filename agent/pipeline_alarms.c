@@ -77,18 +77,25 @@ static enum status persist_label(struct pipeline *p, const struct change *c, str
 	return a->false_alarm ? store_set_label(p->options.store, &label, why) : STATUS_OK;
 }
 
+enum status pace_write(
+	struct pipeline *p, const char *machine, int64_t patience_ms, struct why *why)
+{
+	char name[MACHINE_NAME_MAX + 8];
+
+	snprintf(name, sizeof(name), "pace.%s", machine);
+	return store_set_counter(p->options.store, name, patience_ms, why);
+}
+
 /* What a machine's pace has come to; small changes are not worth a write. */
 static enum status persist_pace(struct pipeline *p, struct machine *m, struct why *why)
 {
 	int64_t patience_ms = pace_patience_ms(&m->watch.pace, 1);
 	int64_t differs_ms = llabs(patience_ms - m->saved_patience_ms);
-	char name[MACHINE_NAME_MAX + 8];
 
 	if (patience_ms == 0 || differs_ms * 4 <= m->saved_patience_ms)
 		return STATUS_OK;
-	snprintf(name, sizeof(name), "pace.%s", m->name);
 	m->saved_patience_ms = patience_ms; /* taken back with the batch if it fails */
-	return store_set_counter(p->options.store, name, patience_ms, why);
+	return pace_write(p, m->name, patience_ms, why);
 }
 
 /* Not more often than once in this time of watching. */
@@ -111,7 +118,7 @@ static enum status persist_touched(struct pipeline *p, struct why *why)
 	for (size_t i = 0; i < p->touched_count && st == STATUS_OK; i++) {
 		struct machine *m = p->touched[i].machine;
 		const struct alarm *before = &p->touched[i].before.alarm;
-		if (memcmp(before, &m->alarm, sizeof(*before)) != 0)
+		if (!alarm_same(before, &m->alarm))
 			st = persist_alarm(p, m, why);
 		if (st == STATUS_OK)
 			st = persist_pace(p, m, why);
@@ -193,7 +200,7 @@ void changes_settle(struct pipeline *p, bool unsaved)
 	}
 	for (size_t i = 0; i < p->touched_count; i++) {
 		struct machine *m = p->touched[i].machine;
-		if (memcmp(&p->touched[i].before.alarm, &m->alarm, sizeof(m->alarm)) != 0)
+		if (!alarm_same(&p->touched[i].before.alarm, &m->alarm))
 			alarms_show(p, m);
 		m->touched = false;
 	}

@@ -123,6 +123,8 @@ static enum status write_forgotten(
 		st = change_persist_event(p, &change, why);
 	if (st == STATUS_OK)
 		st = store_set_alarm(p->options.store, m->name, NULL, why);
+	if (st == STATUS_OK && m->saved_patience_ms > 0)
+		st = pace_write(p, m->name, 0, why);
 	if (st == STATUS_OK && p->options.outbox) {
 		char topic[TOPIC_SIZE];
 		snprintf(topic, sizeof(topic), "alerts/%s/alarm", m->name);

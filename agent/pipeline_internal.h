@@ -44,7 +44,10 @@ struct pipeline {
 	struct machines *machines;
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
+	char model[MODEL_ID_SIZE];          /* last seen */
+	unsigned models;                    /* seen so far */
 	unsigned stuck_after[FEATURES_MAX]; /* of the model in hand */
+	int64_t step_ms;                    /* of its training data, 0: not known */
 	struct alarm_policy policy;         /* with the model in hand */
 	struct ledger persisted;            /* the counters as the store has them */
 	struct ledger persisting;           /* and as the batch in hand will leave them */
@@ -90,6 +93,9 @@ void changes_tell(struct pipeline *p, size_t first, size_t end);
  * and written when it can. */
 void changes_conclude(struct pipeline *p);
 enum status change_persist_event(struct pipeline *p, const struct change *c, struct why *why);
+/* Into the open transaction: how long a machine may be silent, 0: it is not known. */
+enum status pace_write(
+	struct pipeline *p, const char *machine, int64_t patience_ms, struct why *why);
 /* Puts a machine's alarm, and how all of them behave, where others see them. */
 void alarms_show(struct pipeline *p, const struct machine *m);
 void alarms_show_rates(struct pipeline *p);

@@ -138,7 +138,7 @@ static void score(struct pipeline *p, const struct model *model, const double *x
 		p->options.metrics, HISTOGRAM_SCORE, (double)(time_monotonic_ns() - began) * 1e-9);
 	if (isnan(s))
 		return;
-	v->score = v->alarm_score = s;
+	v->score = s;
 	v->threshold = model->threshold;
 	v->anomalous = s > model->threshold;
 	memcpy(v->model, model->id, sizeof(v->model));
@@ -215,8 +215,21 @@ static const char *sensor_name(const struct pipeline *p, int column)
 	return column >= 0 ? p->schema.feature[column].name : NULL;
 }
 
+/* What feeds the alarm. Late readings are out of order: they have no part in the mean. */
+static void smooth(const struct model *model, struct machine *machine, struct verdict *v)
+{
+	if (!model || isnan(v->score))
+		return;
+	v->smoothed = model->smooth > 1;
+	v->alarm_score = v->smoothed && !v->late
+		? smooth_next(&machine->watch.smooth, model->smooth, model->step_ms,
+			  v->reading.at_ms, v->score)
+		: v->score;
+}
+
 /* Late readings say nothing about now; skewed ones nothing but that. */
-static void decide(struct pipeline *p, struct judgement *j, const struct quality_finding *found)
+static void decide(struct pipeline *p, const struct model *model, struct judgement *j,
+	const struct quality_finding *found)
 {
 	const struct verdict *v = &j->verdict;
 	struct alarm *alarm = &j->machine->alarm;
@@ -225,8 +238,8 @@ static void decide(struct pipeline *p, struct judgement *j, const struct quality
 		return;
 	struct alarm_input input = { .at_ms = v->reading.at_ms,
 		.score = found->skewed ? NAN : v->alarm_score,
-		.threshold = v->threshold,
-		.clear = v->threshold,
+		.threshold = model ? model->alarm_threshold : NAN,
+		.clear = model ? model->alarm_clear : NAN,
 		.severe = v->anomalous && is_severe(v),
 		.faults = found->faults,
 		.faulty = sensor_name(p, found->sensor) };
@@ -247,8 +260,22 @@ void judge_with(struct pipeline *p, const struct model *model)
 		.no_latch = !alarm->latch };
 	if (!model)
 		return;
+	if (strcmp(p->model, model->id) != 0) {
+		memcpy(p->model, model->id, sizeof(p->model));
+		p->models++;
+	}
 	p->schema = model->schema;
 	p->schema_known = true;
+	p->step_ms = model->step_ms;
+	for (size_t i = 0; i < model->schema.count; i++)
+		p->stuck_after[i] = (unsigned)model->detector.stats[i].stuck_after;
+	/* What was promised holds for the delays it was worked out for. */
+	if (model->raise_count > 0) {
+		p->policy.raise_count = model->raise_count;
+		p->policy.raise_window = model->raise_window;
+	}
+	if (model->clear_count > 0)
+		p->policy.clear_count = model->clear_count;
 }
 
 /* ---- one message ---- */
@@ -266,14 +293,25 @@ static enum status note_rejected(struct pipeline *p, const struct message *messa
 		reject_name(j->reject), reason->text, message->payload, message->len, why);
 }
 
+/* Another model's scores have another scale, and its columns may have another order. */
+static void forget_other_model(const struct pipeline *p, struct watch *watch)
+{
+	if (watch->models == p->models)
+		return;
+	watch->models = p->models;
+	watch->smooth = (struct smooth){ .count = 0 };
+	watch->quality = (struct quality_state){ .begun = false };
+}
+
 /* Whether it can be believed, and x as the model may see it. */
 static void check(struct pipeline *p, struct judgement *j, double *x, struct quality_finding *found)
 {
 	struct verdict *v = &j->verdict;
-	struct quality_rules rules = { &p->schema, p->stuck_after, p->options.reading.skew_s * 1000,
-		!p->schema_known };
+	struct quality_rules rules = { &p->schema, p->stuck_after, p->step_ms,
+		p->options.reading.skew_s * 1000, !p->schema_known };
 
 	v->late = is_late(p, j);
+	forget_other_model(p, &j->machine->watch);
 	quality_judge(&j->machine->watch.quality, &rules, &v->reading, v->late, x, found);
 	v->quality = found->quality;
 }
@@ -297,6 +335,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 	struct watch before = j->machine->watch;
 	check(p, j, x, &found);
 	score(p, model, x, &j->verdict);
+	smooth(model, j->machine, &j->verdict);
 	if (j->verdict.anomalous)
 		explain(model, x, &j->verdict);
 	FAILPOINT(before_insert);
@@ -310,7 +349,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 	j->skipped = note_seq(j->machine, &j->verdict.reading);
 	note_newest(p, j->machine, &j->verdict.reading);
 	note_pace(p, j->machine, &j->verdict.reading);
-	decide(p, j, &found);
+	decide(p, model, j, &found);
 	j->changes = p->change_count;
 	return STATUS_OK;
 }

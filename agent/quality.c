@@ -4,7 +4,7 @@
 
 /* ---- one reading ---- */
 
-enum { EVIDENCE_FULL = 10, EVIDENCE_AT_REST = 1 };
+enum { EVIDENCE_FULL = 60, EVIDENCE_AT_REST = 1 };
 
 static void note(struct quality_finding *out, enum alarm_cause cause, int sensor)
 {
@@ -21,17 +21,37 @@ static void note(struct quality_finding *out, enum alarm_cause cause, int sensor
 	out->sensor = sensor;
 }
 
-/* Each sensor's evidence after this reading. */
-static void weigh_repetitions(
-	struct quality_state *state, const struct schema *schema, const double *value)
+/* What a repetition in this reading is worth. */
+static uint32_t worth(struct quality_state *state, const struct quality_rules *rules,
+	const struct reading *reading, bool moved)
 {
-	size_t moved = 0;
+	int64_t apart_ms = rules->step_ms > 0 ? rules->step_ms / 2 : QUALITY_STEP_MIN_MS;
+
+	if (moved || rules->schema->count == 1) {
+		if (reading->at_ms < state->counted_ms + apart_ms)
+			return 0;
+		state->counted_ms = reading->at_ms;
+		return EVIDENCE_FULL;
+	}
+	if (reading->received_ms < state->rested_ms + QUALITY_REST_MS)
+		return 0;
+	state->rested_ms = reading->received_ms;
+	return EVIDENCE_AT_REST;
+}
+
+/* Each sensor's evidence after this reading. */
+static void weigh_repetitions(struct quality_state *state, const struct quality_rules *rules,
+	const struct reading *reading)
+{
+	const struct schema *schema = rules->schema;
+	const double *value = reading->value;
+	bool moved = false;
 
 	for (size_t i = 0; i < schema->count; i++)
-		moved += !isnan(value[i]) && value[i] != state->last[i];
+		moved |= !isnan(value[i]) && value[i] != state->last[i];
+	uint32_t more = worth(state, rules, reading, moved);
 	for (size_t i = 0; i < schema->count; i++) {
 		bool same = value[i] == state->last[i];
-		uint32_t more = moved > 0 || schema->count == 1 ? EVIDENCE_FULL : EVIDENCE_AT_REST;
 		if (isnan(value[i]))
 			continue; /* a gap neither proves nor disproves */
 		if (!same || !state->begun)
@@ -89,7 +109,7 @@ void quality_judge(struct quality_state *state, const struct quality_rules *rule
 	*out = (struct quality_finding){ .sensor = -1 };
 	memcpy(x, reading->value, schema->count * sizeof(*x));
 	if (!late)
-		weigh_repetitions(state, schema, reading->value);
+		weigh_repetitions(state, rules, reading);
 	for (size_t i = 0; i < schema->count; i++) {
 		if (x[i] < schema->feature[i].low || x[i] > schema->feature[i].high) {
 			note(out, ALARM_OUT_OF_RANGE, (int)i);

@@ -18,17 +18,19 @@
 /* Zero to start. */
 struct quality_state {
 	bool begun;
-	double last[FEATURES_MAX];    /* NaN: it was missing */
-	uint32_t stuck[FEATURES_MAX]; /* evidence, see quality_judge */
-	int64_t at_ms, received_ms;   /* of the last reading in order */
-	int64_t skewed_ms;            /* arrival of the first of an unbroken row of skewed
-					 readings, 0: the last was not */
+	double last[FEATURES_MAX];     /* NaN: it was missing */
+	uint32_t stuck[FEATURES_MAX];  /* evidence, see quality_judge */
+	int64_t at_ms, received_ms;    /* of the last reading in order */
+	int64_t counted_ms, rested_ms; /* when a repetition last counted: own time, arrival */
+	int64_t skewed_ms;             /* arrival of the first of an unbroken row of skewed
+					  readings, 0: the last was not */
 };
 
 struct quality_rules {
 	const struct schema *schema; /* whose ranges hold */
 	/* [schema->count]: repetitions that no healthy sensor shows, 0: not known, never stuck. */
 	const unsigned *stuck_after; /* NULL: none is known */
+	int64_t step_ms; /* between the readings that this was learnt from, 0: not known */
 	int64_t skew_ms;
 	bool open; /* nobody says which values have to be there */
 };
@@ -42,16 +44,17 @@ struct quality_finding {
 
 /* How long a clock is wrong before it is an alarm: a machine whose readings say nothing about now
  * is not watched. */
-enum { QUALITY_SKEW_ALARM_MS = 600000 };
+enum { QUALITY_SKEW_ALARM_MS = 600000, QUALITY_STEP_MIN_MS = 50, QUALITY_REST_MS = 1000 };
 
 /* Judges one reading; x[schema->count] gets its values, NaN where the model must not see them.
  *
- * Stuck: a sensor that repeated its value stuck_after times. A repetition counts in full when
- * another sensor moved meanwhile, else a tenth: where all repeat themselves, the machine may be
- * at rest.
- * Skew: a timestamp more than skew_ms ahead of its arrival; or behind it, if readings arrive at the
- * pace of their timestamps. What arrives faster was kept somewhere, and its clock is right.
- * `late` readings are no news about the sensors: they leave the state as it is. */
+ * Stuck: a sensor that repeated its value stuck_after times while another one moved. Repetitions
+ * count half a step apart (QUALITY_STEP_MIN_MS if the step is not known): read more often than in
+ * training, a healthy sensor repeats itself. Where all repeat themselves the machine may be at
+ * rest: that counts a sixtieth, once a second of arrival at most. Skew: a timestamp more than
+ * skew_ms ahead of its arrival; or behind it, if readings arrive at the pace of their timestamps.
+ * What arrives faster was kept somewhere, and its clock is right. `late` readings are no news about
+ * the sensors: they leave the state as it is. */
 void quality_judge(struct quality_state *state, const struct quality_rules *rules,
 	const struct reading *reading, bool late, double *x, struct quality_finding *out);
 

@@ -13,7 +13,7 @@ enum { REFUSED = -1 };
 
 /* Of conditions; shelf and suppression lie over them. Another cause makes an acknowledged alarm
  * unacknowledged: nobody has seen that yet. */
-static const signed char transition[ALARM_RETURNED + 1][EVENTS] = {
+static const int transition[ALARM_RETURNED + 1][EVENTS] = {
 	/*                         raise                 clear           acknowledge */
 	[ALARM_NORMAL] = { ALARM_UNACKNOWLEDGED, ALARM_NORMAL, REFUSED },
 	[ALARM_UNACKNOWLEDGED] = { ALARM_UNACKNOWLEDGED, ALARM_RETURNED, ALARM_ACKNOWLEDGED },
@@ -36,6 +36,34 @@ enum alarm_state alarm_state(const struct alarm *alarm)
 	return alarm->stopped             ? ALARM_SUPPRESSED
 		: alarm->shelved_until_ms ? ALARM_SHELVED
 					  : alarm->condition;
+}
+
+static bool same_delays(const struct alarm *a, const struct alarm *b)
+{
+	return a->recent == b->recent && a->normal_run == b->normal_run &&
+		a->run_peak == b->run_peak && a->run_severe == b->run_severe &&
+		a->run_from_ms == b->run_from_ms &&
+		memcmp(a->fault_run, b->fault_run, sizeof(a->fault_run)) == 0 &&
+		memcmp(a->sound_run, b->sound_run, sizeof(a->sound_run)) == 0;
+}
+
+static bool same_score(double a, double b)
+{
+	return a == b || (isnan(a) && isnan(b));
+}
+
+bool alarm_same(const struct alarm *a, const struct alarm *b)
+{
+	return same_delays(a, b) && a->condition == b->condition && a->causes == b->causes &&
+		a->told == b->told && a->shelved_until_ms == b->shelved_until_ms &&
+		a->stopped == b->stopped && a->priority == b->priority &&
+		a->since_ms == b->since_ms && a->updated_ms == b->updated_ms &&
+		a->ended_ms == b->ended_ms && a->from_ms == b->from_ms &&
+		a->last_ms == b->last_ms && a->count == b->count &&
+		same_score(a->peak_score, b->peak_score) && a->false_alarm == b->false_alarm &&
+		strcmp(a->id, b->id) == 0 && strcmp(a->first_sensor, b->first_sensor) == 0 &&
+		strcmp(a->operator_name, b->operator_name) == 0 &&
+		strcmp(a->reason, b->reason) == 0;
 }
 
 bool alarm_active(const struct alarm *alarm)

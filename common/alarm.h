@@ -143,7 +143,8 @@ enum alarm_change alarm_start(struct alarm *alarm, const struct alarm_action *ac
 /* ---- what it shows ---- */
 
 enum alarm_state alarm_state(const struct alarm *alarm);
-bool alarm_active(const struct alarm *alarm); /* its condition holds */
+bool alarm_active(const struct alarm *alarm);                  /* its condition holds */
+bool alarm_same(const struct alarm *a, const struct alarm *b); /* in all that is stored */
 const char *alarm_state_name(enum alarm_state state);
 const char *alarm_cause_name(enum alarm_cause cause);
 bool alarm_state_parse(const char *name, enum alarm_state *out);

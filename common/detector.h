@@ -16,6 +16,8 @@ struct feature_stats {
 	double mean, sd;  /* the scaler; sd with 1/n */
 	double median;    /* its healthy stand-in in explanations */
 	double low, high; /* the 0.01 and 0.99 quantiles: its normal range */
+	/* Repetitions of one value that no healthy sensor shows: it is stuck. 0: not known. */
+	size_t stuck_after;
 };
 
 struct detector {

@@ -1,6 +1,7 @@
 #include "common/failpoint.h"
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,10 @@
 /* The model file: one JSON object whose last member, "sha256", is the digest of every byte
  * before it, so that a file cut short or changed in one bit is refused before it is believed. */
+#include "common/alarm.h"
 #include "common/fileio.h"
 #include "common/jsontext.h"
 #include "common/model_internal.h"
+#include "common/smooth.h"
 #include "common/timeutil.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -96,13 +98,20 @@ static enum status get_bound(const struct load *l, const cJSON *object, const ch
 	return get_number(l, object, place, name, out);
 }
 
+static bool has(const cJSON *object, const char *name)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+	return item && !cJSON_IsNull(item);
+}
+
 static enum status load_feature(const struct load *l, const cJSON *item)
 {
 	struct model *model = l->model;
 	size_t i = model->schema.count;
 	char place[32], name[FEATURE_NAME_MAX + 1], unit[UNIT_MAX + 1];
 	double low, high;
-	struct feature_stats s;
+	struct feature_stats s = { .mean = 0 };
+	uint64_t stuck_after = 0;
 	enum status st;
 
 	snprintf(place, sizeof(place), "feature %zu: ", i + 1);
@@ -121,6 +130,11 @@ static enum status load_feature(const struct load *l, const cJSON *item)
 		return fail(l->why, STATUS_BAD_INPUT, "%s: %s", l->path, reason.text);
 	if (s.sd < 0 || s.low > s.high)
 		return refuse(l, place, "its spread or normal range is negative");
+	/* Models of before it was looked for have none. */
+	if (has(item, "stuck_after") &&
+		(st = get_count(l, item, place, "stuck_after", 0, UINT32_MAX, &stuck_after)))
+		return st;
+	s.stuck_after = (size_t)stuck_after;
 	model->detector.stats[i] = s;
 	return STATUS_OK;
 }
@@ -138,6 +152,85 @@ static enum status load_features(const struct load *l, const cJSON *root)
 	}
 	l->model->detector.features = l->model->schema.count;
 	return STATUS_OK;
+}
+
+void model_no_smoothing(struct model *model)
+{
+	model->smooth = 1;
+	model->alarm_threshold = model->alarm_clear = model->threshold;
+	model->step_ms = 0;
+	model->raise_count = model->raise_window = model->clear_count = 0;
+	model->false_alarms_per_day = model->false_alarms_per_day_low =
+		model->false_alarms_per_day_high = NAN;
+}
+
+static enum status get_some_count(
+	const struct load *l, const cJSON *object, const char *name, double high, unsigned *out)
+{
+	uint64_t value = 0;
+	enum status st = has(object, name)
+		? get_count(l, object, "\"alarm\": ", name, 0, high, &value)
+		: STATUS_OK;
+
+	*out = (unsigned)value;
+	return st;
+}
+
+/* Three numbers or none. */
+static enum status load_promise(const struct load *l, const cJSON *object)
+{
+	static const char place[] = "\"alarm\": ";
+	struct model *model = l->model;
+	enum status st;
+
+	if (!has(object, "false_alarms_per_day"))
+		return STATUS_OK;
+	if ((st = get_number(
+		     l, object, place, "false_alarms_per_day", &model->false_alarms_per_day)) ||
+		(st = get_number(l, object, place, "false_alarms_per_day_low",
+			 &model->false_alarms_per_day_low)) ||
+		(st = get_number(l, object, place, "false_alarms_per_day_high",
+			 &model->false_alarms_per_day_high)))
+		return st;
+	if (!(model->false_alarms_per_day_low >= 0 &&
+		    model->false_alarms_per_day_low <= model->false_alarms_per_day &&
+		    model->false_alarms_per_day <= model->false_alarms_per_day_high))
+		return refuse(l, "\"alarm\"", "promises no rate within its own interval");
+	return STATUS_OK;
+}
+
+/* What feeds the alarm; a file without it says: the score itself. */
+static enum status load_alarm(const struct load *l, const cJSON *root)
+{
+	static const char place[] = "\"alarm\": ";
+	const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "alarm");
+	struct model *model = l->model;
+	uint64_t smooth = 1, step_ms = 0;
+	enum status st;
+
+	model_no_smoothing(model);
+	if (!object)
+		return STATUS_OK;
+	if (!cJSON_IsObject(object))
+		return refuse(l, "\"alarm\"", "is not an object");
+	if ((st = get_count(l, object, place, "smooth", 1, SMOOTH_WINDOW_MAX, &smooth)) ||
+		(st = get_number(l, object, place, "threshold", &model->alarm_threshold)) ||
+		(st = get_number(l, object, place, "clear", &model->alarm_clear)) ||
+		(st = get_count(l, object, place, "step_ms", 0, 0x1p53, &step_ms)) ||
+		(st = get_some_count(
+			 l, object, "raise_count", ALARM_WINDOW_MAX, &model->raise_count)) ||
+		(st = get_some_count(
+			 l, object, "raise_window", ALARM_WINDOW_MAX, &model->raise_window)) ||
+		(st = get_some_count(l, object, "clear_count", 1e6, &model->clear_count)))
+		return st;
+	if (model->alarm_clear > model->alarm_threshold)
+		return refuse(l, "\"alarm\"", "has a clear level above its threshold");
+	if (model->raise_count > model->raise_window ||
+		(model->raise_count == 0) != (model->raise_window == 0))
+		return refuse(l, "\"alarm\"", "has a raise_count beyond its raise_window");
+	model->smooth = (size_t)smooth;
+	model->step_ms = (int64_t)step_ms;
+	return load_promise(l, object);
 }
 
 static enum status load_quantiles(const struct load *l, const cJSON *root)
@@ -340,7 +433,7 @@ static enum status load_root(const struct load *l, const cJSON *root)
 	if (!(model->quantile > 0 && model->quantile < 1))
 		return refuse(l, "\"quantile\"", "does not lie between 0 and 1");
 	if ((st = load_provenance(l, root)) || (st = load_features(l, root)) ||
-		(st = load_quantiles(l, root)))
+		(st = load_quantiles(l, root)) || (st = load_alarm(l, root)))
 		return st;
 	return load_forest(l, root);
 }

@@ -25,6 +25,16 @@ struct model {
 	struct detector detector;
 	double threshold; /* of detector_score; a larger score is an anomaly */
 	double quantile;  /* the share of training scores at or below the threshold, as asked */
+	/* What feeds the alarm: the mean of the machine's last `smooth` scores (common/smooth).
+	 * Without smoothing, as of the plain forest, that is the score itself, and both levels are
+	 * the threshold. */
+	size_t smooth;                       /* 1 .. SMOOTH_WINDOW_MAX */
+	double alarm_threshold, alarm_clear; /* set and clear level of that mean */
+	int64_t step_ms;                     /* median of the training data, 0: not known */
+	unsigned raise_count, raise_window, clear_count; /* 0: the agent's settings */
+	/* A machine's, as replayed through the whole alarm in training; NaN: nothing was promised.
+	 */
+	double false_alarms_per_day, false_alarms_per_day_low, false_alarms_per_day_high;
 	size_t quantiles; /* score_quantile[i] is the i / (quantiles - 1) quantile of the training
 			     scores */
 	double score_quantile[MODEL_QUANTILES_MAX];
@@ -44,5 +54,8 @@ enum status model_load(const char *path, struct model **out, struct why *why) MU
 enum status model_save(struct model *model, const char *path, struct why *why) MUST_USE;
 
 void model_destroy(struct model *model); /* NULL is fine */
+
+/* Sets what feeds the alarm to the score itself. */
+void model_no_smoothing(struct model *model);
 
 #endif

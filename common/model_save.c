@@ -2,6 +2,7 @@
 #include "common/model_internal.h"
 #include "common/number.h"
 #include "common/timeutil.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,9 +34,32 @@ static void put_features(FILE *out, const struct model *model)
 		put_member(out, "median", s->median);
 		put_member(out, "normal_low", s->low);
 		put_member(out, "normal_high", s->high);
+		fprintf(out, ",\"stuck_after\":%zu", s->stuck_after);
 		fputs("}", out);
 	}
 	fputs("]", out);
+}
+
+/* Nothing where the alarm is fed by the score itself. */
+static void put_alarm(FILE *out, const struct model *model)
+{
+	bool plain = model->smooth == 1 && model->alarm_threshold == model->threshold &&
+		model->alarm_clear == model->threshold && model->raise_count == 0 &&
+		model->clear_count == 0 && model->step_ms == 0 &&
+		isnan(model->false_alarms_per_day);
+
+	if (plain || model->smooth == 0) /* 0: never set */
+		return;
+	fprintf(out, ",\n\"alarm\":{\"smooth\":%zu", model->smooth);
+	put_member(out, "threshold", model->alarm_threshold);
+	put_member(out, "clear", model->alarm_clear);
+	fprintf(out, ",\"step_ms\":%lld,\"raise_count\":%u,\"raise_window\":%u,\"clear_count\":%u",
+		(long long)model->step_ms, model->raise_count, model->raise_window,
+		model->clear_count);
+	put_member(out, "false_alarms_per_day", model->false_alarms_per_day);
+	put_member(out, "false_alarms_per_day_low", model->false_alarms_per_day_low);
+	put_member(out, "false_alarms_per_day_high", model->false_alarms_per_day_high);
+	fputs("}", out);
 }
 
 static void put_quantiles(FILE *out, const struct model *model)
@@ -86,6 +110,7 @@ static void put_model(FILE *out, const struct model *model)
 		"\"data_sha256\":\"%s\"}",
 		(unsigned long long)model->rows, (unsigned long long)model->seed, time,
 		model->program, model->data_digest);
+	put_alarm(out, model);
 	put_features(out, model);
 	put_quantiles(out, model);
 	put_forest(out, forest_columns(model->detector.forest));

@@ -245,6 +245,27 @@ static enum status grow_forest(const double *value, size_t rows, size_t features
 	return st;
 }
 
+/* How many repetitions of its value say that a sensor is stuck: more than twice the longest row of
+ * them in the healthy data, and so many that chance does not bring them about in a billion readings
+ * if each repeats with the frequency seen. 0 if the data are too short to tell. */
+static size_t stuck_after(const double *value, size_t rows, size_t features, size_t feature)
+{
+	enum { LEAST = 20 };
+	static const double chance = 1e-9;
+	size_t repeated = 0, run = 0, longest = 0;
+
+	for (size_t i = 1; i < rows; i++) {
+		const double *x = &value[i * features + feature];
+		run = x[0] == x[-(ptrdiff_t)features] ? run + 1 : 0;
+		repeated += run > 0;
+		longest = run > longest ? run : longest;
+	}
+	double frequency = (double)repeated / (double)(rows - 1);
+	double by_chance = repeated > 0 ? log(chance) / log(frequency) : 0;
+	double after = fmax(LEAST, fmax(2 * (double)longest, ceil(by_chance)));
+	return after < (double)rows ? (size_t)after : 0;
+}
+
 /* Mean and spread in the rows' order; the order statistics from a sorted copy. */
 static void measure(const double *value, size_t rows, size_t features, size_t feature,
 	double *sorted, struct feature_stats *out)
@@ -263,6 +284,7 @@ static void measure(const double *value, size_t rows, size_t features, size_t fe
 	out->median = train_quantile(sorted, rows, 0.5);
 	out->low = train_quantile(sorted, rows, 0.01);
 	out->high = train_quantile(sorted, rows, 0.99);
+	out->stuck_after = stuck_after(value, rows, features, feature);
 }
 
 static enum status measure_all(
@@ -293,6 +315,7 @@ static void calibrate(struct model *model, const double *value, size_t rows, dou
 	}
 	qsort(score, rows, sizeof(*score), ascending);
 	model->threshold = train_quantile(score, rows, options->quantile);
+	model_no_smoothing(model);
 	model->quantile = options->quantile;
 	model->quantiles = 201;
 	for (size_t i = 0; i < model->quantiles; i++)

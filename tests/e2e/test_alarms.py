@@ -1,5 +1,6 @@
 """Alarms as operators know them, over HTTP and MQTT; sensor faults, which are no anomalies."""
 
+import csv
 import json
 import os
 import time
@@ -323,6 +324,23 @@ class SensorFaults(AlarmTest):
         self.send(5)
         self.wire("returned")
 
+    def test_a_stuck_sensor_is_found_within_60_readings(self):
+        self.send(40)
+        for _ in range(40):
+            i = self.sent["press-1"]
+            self.sent["press-1"] = i + 1
+            values = {"temperature": 60 + i % 7 / 10, "humidity": 35.2, "sound": 75 + i % 5 / 10}
+            self.sensor.publish(TOPIC, reading(i, time_text(self.now + i / 10), **values))
+
+        alarm = self.wire("unacknowledged")
+        self.agent.wait_received(80)
+
+        self.assertEqual((alarm["first_sensor"], alarm["priority"]), ("humidity", "low"))
+        self.assertEqual(self.alarms()["items"][0]["causes"], ["stuck"])
+        row = self.agent.history()[0]
+        self.assertEqual((row["quality"], row["anomaly_score"], row["humidity"]), ("stuck", None, 35.2))
+        self.assertGreaterEqual(self.agent.metrics()['isolde_quality_total{quality="stuck"}'], 9)
+
     def test_a_missing_sensor(self):
         self.send(3)
         self.send(3, sound=None)
@@ -370,6 +388,37 @@ class SensorFaults(AlarmTest):
         until("more than its patience", lambda: time.time() - gone > 2.5)
 
         self.assertEqual(self.agent.metrics()["isolde_alarms_raised_total"], before)
+
+
+class Simulated(AlarmTest):
+    settings = {"alarm.silent_s": 0}
+
+    def test_every_stuck_sensor_is_found_and_no_other(self):
+        """Against the simulator's own truth: faults of 30 readings, some cut off by its end."""
+        labels = os.path.join(self.folder, "labels.csv")
+        run = program(
+            "simulator", "publish", "--broker", f"mqtt://127.0.0.1:{self.broker.port}", "--machines", "20",
+            "--rate", "10", "--count", "120", "--anomaly-rate", "0.5", "--labels", labels, "--seed", "2",
+        )
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.agent.wait_received(2400)
+        with open(labels, encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["fault"] == "stuck_sensor"]
+        truth, episodes = set(), {}
+        for row in sorted(rows, key=lambda row: (row["machine"], int(row["seq"]))):
+            name, seq = row["machine"], int(row["seq"])
+            start = episodes[(name, seq - 1)] if (name, seq - 1) in truth else seq
+            episodes[(name, seq)] = start
+            truth.add((name, seq))
+        found = {(row["machine"], row["seq"]) for row in self.agent.history() if row.get("quality") == "stuck"}
+
+        self.assertLessEqual(found, truth)
+        lasted = {}
+        for (name, seq), start in episodes.items():
+            lasted[(name, start)] = seq - start + 1
+        long = {episode for episode, count in lasted.items() if count >= 25}
+        self.assertGreater(len(long), 3)
+        self.assertEqual({(name, episodes[(name, seq)]) for name, seq in found} & long, long)
 
 
 class Guarded(AlarmTest):

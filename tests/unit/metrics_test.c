@@ -12,7 +12,10 @@ static const struct metrics_gauges gauges = { .connected = true,
 	.connects = 3,
 	.threshold = 0.112,
 	.trained_ms = INT64_C(1795000000500),
-	.model = "0123456789abcdef" };
+	.model = "0123456789abcdef",
+	.promised = 0.5,
+	.promised_low = 0.25,
+	.promised_high = 2 };
 
 /* The caller's. */
 static char *page_of(struct metrics *metrics, const struct metrics_gauges *with)
@@ -65,6 +68,9 @@ static void test_fresh_page(void)
 		"\nisolde_build_info{version=\"" ISOLDE_VERSION "\"} 1\n",
 		"\nisolde_model_info{model=\"0123456789abcdef\"} 1\n",
 		"\nisolde_model_threshold 0.112\n",
+		"\nisolde_expected_false_alarms_per_day 0.5\n",
+		"\nisolde_expected_false_alarms_per_day_low 0.25\n",
+		"\nisolde_expected_false_alarms_per_day_high 2\n",
 		"\nisolde_model_trained_timestamp_seconds 1795000000.5\n",
 		"\nprocess_cpu_seconds_total ",
 		"\nprocess_resident_memory_bytes ",

@@ -25,7 +25,7 @@ static const char *model_file(const char *name, double threshold)
 		schema_add(&model->schema, "sound", "dB", -INFINITY, INFINITY, &why), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(forest_create(&columns, &model->detector.forest, &why), STATUS_OK);
 	model->detector.features = 1;
-	model->detector.stats[0] = (struct feature_stats){ 0.5, 0.5, 0.5, 0, 1 };
+	model->detector.stats[0] = (struct feature_stats){ 0.5, 0.5, 0.5, 0, 1, 0 };
 	model->threshold = threshold;
 	model->seed = (uint64_t)(threshold * 1000);
 	model->quantile = 0.99;

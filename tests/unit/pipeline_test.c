@@ -1034,6 +1034,9 @@ static void test_forget(void)
 	readings(rig, 10, "aaa");
 	run(rig);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_FORGET, "press-1").status, STATUS_OK);
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_STOP, "press-1").status, STATUS_OK); /* by its history */
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"state\":\"suppressed\"");
 	end(rig);
 }
 
@@ -1089,6 +1092,13 @@ static void test_silence(void)
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
 	pipeline_tick(rig->pipeline, noon + 530001, true);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+
+	/* But for one that was forgotten. */
+	CU_ASSERT_EQUAL(ask(rig, COMMAND_FORGET, "press-1").status, STATUS_OK);
+	restart(rig);
+	pipeline_tick(rig->pipeline, noon + 600000, true);
+	pipeline_tick(rig->pipeline, noon + 900000, true);
+	CU_ASSERT_EQUAL(rig->published, 0);
 	end(rig);
 }
 
@@ -1129,6 +1139,92 @@ static void test_skewed(void)
 	end(rig);
 }
 
+/* ---- stuck sensors, smoothed scores ---- */
+
+/* A reading whose values move, but for those of `still`. */
+static void moving(struct rig *rig, int second, const char *still)
+{
+	char values[128];
+	double step = second % 5;
+
+	snprintf(values, sizeof(values), "\"temperature\":%g,\"humidity\":%g,\"sound\":%g",
+		strchr(still, 't') ? 60 : 60 + step, strchr(still, 'h') ? 35 : 35 + step,
+		strchr(still, 's') ? 75 : 75 + step);
+	reading(rig, "press-1", second, values);
+}
+
+static void test_stuck(void)
+{
+	struct rig *rig = new_rig();
+
+	for (size_t i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(model->detector.stats[i].stuck_after, 20);
+	for (int i = 0; i < 20; i++) {
+		moving(rig, i, "h");
+		moving(rig, i, "h"); /* again: a duplicate is no repetition */
+	}
+	run(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_STUCK), 0);
+	moving(rig, 20, "h");
+	run(rig);
+	struct row rows = read_rows(rig, "press-1");
+	CU_ASSERT_EQUAL(rows.verdict[0].quality, QUALITY_STUCK);
+	CU_ASSERT_TRUE(isnan(rows.verdict[0].score)); /* the forest has no rule for a gap */
+	CU_ASSERT_EQUAL(rows.verdict[0].reading.value[1], 35);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"first_sensor\":\"humidity\"");
+	for (int i = 21; i < 26; i++)
+		moving(rig, i, "");
+	run(rig);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_STUCK), 1);
+	for (int i = 26; i < 326; i++)
+		moving(rig, i, "ths"); /* at rest */
+	run(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_QUALITY_STUCK), 1);
+	end(rig);
+}
+
+/* With a smoothing model the mean feeds the alarm, by levels and delays of the model's own. */
+static void test_smoothed(void)
+{
+	struct rig *rig = new_rig();
+	struct model *smoothing = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("model.json"), &smoothing, &why), STATUS_OK);
+	smoothing->smooth = 4;
+	smoothing->step_ms = 1000;
+	smoothing->alarm_threshold = 0.05;
+	smoothing->alarm_clear = 0;
+	smoothing->raise_count = smoothing->raise_window = 1;
+	smoothing->clear_count = 2;
+	readings(rig, 0, "nnna");
+	CU_ASSERT_EQUAL(run_with(rig, smoothing), STATUS_OK);
+	struct row rows = read_rows(rig, "press-1");
+	const struct verdict *v = rows.verdict;
+	CU_ASSERT_TRUE(v[0].smoothed);
+	CU_ASSERT_DOUBLE_EQUAL(
+		v[0].alarm_score, (v[0].score + v[1].score + v[2].score + v[3].score) / 4, 1e-15);
+	CU_ASSERT_TRUE(v[0].anomalous);
+	CU_ASSERT_TRUE(v[0].alarm_score < 0.05);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), ""); /* one alone does not lift the mean */
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/verdict")->text, "\"alarm_score\":");
+	readings(rig, 4, "aa");
+	CU_ASSERT_EQUAL(run_with(rig, smoothing), STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	readings(rig, 100, "nn"); /* behind a gap the mean begins anew */
+	CU_ASSERT_EQUAL(run_with(rig, smoothing), STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+
+	strcpy(smoothing->id, "another"); /* whose scores are no matter of that one's */
+	readings(rig, 102, "a");
+	CU_ASSERT_EQUAL(run_with(rig, smoothing), STATUS_OK);
+	rows = read_rows(rig, "press-1");
+	CU_ASSERT_EQUAL(rows.verdict[0].alarm_score, rows.verdict[0].score);
+	model_destroy(smoothing);
+	end(rig);
+}
+
 static CU_TestInfo cases[] = {
 	{ "a batch is scored, stored and published alike", test_batch },
 	{ "a missing value is stored without a score", test_missing },
@@ -1160,6 +1256,8 @@ static CU_TestInfo cases[] = {
 	{ "a machine that falls silent raises an alarm", test_silence },
 	{ "the delays outlive a restart", test_delay_restored },
 	{ "a wrong clock is flagged and raises no alarm", test_skewed },
+	{ "a stuck sensor is found, and not scored as if it were good", test_stuck },
+	{ "a smoothed score feeds the alarm, by the model's own delays", test_smoothed },
 	CU_TEST_INFO_NULL,
 };
 

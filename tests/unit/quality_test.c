@@ -10,7 +10,7 @@ static const int64_t noon = 1795435200000;
 
 static bool make_schema(void)
 {
-	rules = (struct quality_rules){ &schema, stuck_after, 300000, false };
+	rules = (struct quality_rules){ &schema, stuck_after, 1000, 300000, false };
 	return schema_add(&schema, "temperature", "degC", -40, 150, NULL) == STATUS_OK &&
 		schema_add(&schema, "humidity", "%", 0, 100, NULL) == STATUS_OK &&
 		schema_add(&schema, "sound", "dB", -INFINITY, INFINITY, NULL) == STATUS_OK &&
@@ -78,7 +78,7 @@ static int stuck_at(double temperature_step, double humidity_step, double sound_
 	struct quality_state state = { 0 };
 	double x[FEATURES_MAX];
 
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 400; i++) {
 		struct reading r = at(i, 60 + (i % 2) * temperature_step,
 			35 + (i % 2) * humidity_step, 75 + (i % 2) * sound_step);
 		struct quality_finding f = judge(&state, &r, x);
@@ -97,14 +97,34 @@ static void test_stuck(void)
 	CU_ASSERT_EQUAL(stuck_at(1, 1, 1, 0), 0);
 	CU_ASSERT_EQUAL(stuck_at(0, 1, 1, 0), 6); /* five repetitions */
 	CU_ASSERT_EQUAL(stuck_at(0, 1, 0, 0), 6);
-	CU_ASSERT_EQUAL(stuck_at(1, 0, 1, 1), 0);  /* nothing is known of this one */
-	CU_ASSERT_EQUAL(stuck_at(0, 0, 0, 0), 51); /* at rest: ten times as long */
+	CU_ASSERT_EQUAL(stuck_at(1, 0, 1, 1), 0);   /* nothing is known of this one */
+	CU_ASSERT_EQUAL(stuck_at(0, 0, 0, 0), 301); /* at rest: sixty times as long */
+}
+
+/* Thirty readings a second, all but one value alike: of a second's readings two count, or, where
+ * all are alike, one, as a sixtieth. */
+static void test_stuck_quickly(void)
+{
+	struct quality_state state = { 0 }, rest = { 0 };
+	double x[FEATURES_MAX];
+	int found = 0;
+
+	for (int i = 0; i < 300 && !found; i++) {
+		struct reading r = at(0, 60, i, 75), still = at(0, 60, 35, 75);
+		r.at_ms += i * 100 / 3;
+		still.received_ms += i * 100 / 3;
+		still.at_ms += i * 1000; /* what it says of its own time does not help */
+		CU_ASSERT_EQUAL(judge(&rest, &still, x).faults, 0);
+		found = judge(&state, &r, x).quality == QUALITY_STUCK ? i : 0;
+	}
+	CU_ASSERT(found >= 75 && found <= 90); /* five half steps of 500 ms */
+	CU_ASSERT(rest.stuck[0] <= 4);
 }
 
 static void test_stuck_alone(void)
 {
 	static const unsigned after[] = { 3 };
-	struct quality_rules one = { &lone, after, 300000, false };
+	struct quality_rules one = { &lone, after, 0, 300000, false };
 	struct quality_state state = { 0 };
 	struct quality_finding f;
 	double x[FEATURES_MAX];
@@ -244,7 +264,8 @@ static void test_break(void)
 	struct pace pace = paced(100, 1000);
 	int64_t again = noon + 100000 + 7200000;
 
-	CU_ASSERT_EQUAL(pace_note(&pace, again, -1, again - 1), 0); /* two hours without us are no interval */
+	CU_ASSERT_EQUAL(pace_note(&pace, again, -1, again - 1),
+		0); /* two hours without us are no interval */
 	CU_ASSERT_EQUAL(pace_patience_ms(&pace, 1000), 3000 + (int64_t)(12 * pace.spread_ms));
 	CU_ASSERT(pace.spread_ms < 10);
 	CU_ASSERT_EQUAL(pace.last_ms, again);
@@ -265,6 +286,7 @@ static void test_kept(void)
 static CU_TestInfo cases[] = {
 	{ "values out of range or missing are found, and kept from the model", test_table },
 	{ "a sensor that repeats itself is stuck, slower when all do", test_stuck },
+	{ "readings that come quicker than in training are worth less", test_stuck_quickly },
 	{ "the only sensor of a machine is stuck at its own pace", test_stuck_alone },
 	{ "a stuck sensor is free once it moves", test_stuck_released },
 	{ "a clock ahead, or steadily behind, is skewed", test_skew },

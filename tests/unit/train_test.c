@@ -111,6 +111,41 @@ static int ascending(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
+/* Columns: never repeats; repeats once in a while; a run of 40; a switch that is seldom thrown; as
+ * good as constant. */
+static void test_stuck_after(void)
+{
+	enum { STUCK_ROWS = 2000, COLUMNS = 5 };
+	static const char *const names[] = { "fine", "coarse", "run", "switch", "constant" };
+	static double values[STUCK_ROWS * COLUMNS];
+	struct schema columns = { .count = 0 };
+	struct train_options options = {
+		.kind = DETECTOR_FOREST, .trees = 2, .sample_size = 16, .quantile = 0.99
+	};
+	struct model *model;
+
+	for (size_t i = 0; i < STUCK_ROWS; i++) {
+		double *row = &values[i * COLUMNS];
+		row[0] = (double)i;
+		row[1] = (double)(i / 2 % 10); /* every other reading repeats */
+		row[2] = i >= 100 && i <= 140 ? 7 : (double)i;
+		row[3] = (double)(i / 100 % 2);
+		row[4] = i == 0;
+	}
+	for (size_t i = 0; i < COLUMNS; i++)
+		CU_ASSERT_EQUAL_FATAL(
+			schema_add(&columns, names[i], "", -INFINITY, INFINITY, NULL), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(
+		train_model(&columns, values, STUCK_ROWS, &options, &model, &why), STATUS_OK);
+	const struct feature_stats *stats = model->detector.stats;
+	CU_ASSERT_EQUAL(stats[0].stuck_after, 20);
+	CU_ASSERT_EQUAL(stats[1].stuck_after, 30); /* 0.5 to the 30th is a billionth */
+	CU_ASSERT_EQUAL(stats[2].stuck_after, 80);
+	CU_ASSERT_EQUAL(stats[3].stuck_after, 0); /* it changed too seldom to tell */
+	CU_ASSERT_EQUAL(stats[4].stuck_after, 0);
+	model_destroy(model);
+}
+
 static void test_threshold(void)
 {
 	static double score[ROWS];
@@ -431,6 +466,7 @@ static CU_TestInfo cases[] = {
 	{ "the same seed gives the same file, another seed another", test_repeatable },
 	{ "the model says what it was made of", test_contents },
 	{ "the scaler and the order statistics are right", test_stats },
+	{ "what no healthy sensor repeats is learnt", test_stuck_after },
 	{ "the threshold is the quantile of the training scores", test_threshold },
 	{ "a quantile lies between its neighbours", test_quantile },
 	{ "a far point scores above all training rows", test_far_point },
