@@ -19,8 +19,8 @@ enum {
 	URL_SIZE = MQTT_URL_SIZE,
 	TEXT_SIZE = 600,
 	CONNECT_TIMEOUT_S = 5,
-	RETRY_MIN_S = 1,
-	RETRY_MAX_S = 30,
+	RETRY_MIN_MS = 100,
+	RETRY_MAX_MS = 30000,
 	SUBACK_REFUSED = 0x80,
 };
 
@@ -56,6 +56,10 @@ struct mqtt {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t moved; /* unsent shrank, or the disconnect ended */
 	bool disconnected;
+	bool connecting, stopping;
+	int64_t retry_ns, back_off_ms; /* the next attempt (monotonic), and what to wait after it */
+	pthread_t keeper;
+	bool kept; /* there is one */
 	char trouble[TEXT_SIZE];
 	struct log_limit connect_limit, lost_limit, takeover_limit;
 };
@@ -65,6 +69,8 @@ struct ticket {
 	struct mqtt *mqtt;
 	uint64_t token;
 };
+
+static void schedule(struct mqtt *mqtt, bool failed);
 
 /* ---- what Paho tells; on its threads ---- */
 
@@ -220,6 +226,10 @@ static void on_connected(void *context, char *cause)
 	atomic_store(&mqtt->moved_ns, time_monotonic_ns());
 	atomic_store(&mqtt->connected, true);
 	atomic_fetch_add(&mqtt->connects, 1);
+	pthread_mutex_lock(&mqtt->lock);
+	mqtt->connecting = false;
+	mqtt->back_off_ms = RETRY_MIN_MS;
+	pthread_mutex_unlock(&mqtt->lock);
 	log_info("broker connected: %s client_id=%s", mqtt->server, mqtt->client_id);
 	if (mqtt->filters > 0)
 		subscribe(mqtt);
@@ -251,6 +261,9 @@ static void on_connect_failed(void *context, MQTTAsync_failureData *data)
 		mqtt->server, reason);
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->connect_limit, LOG_LEVEL_WARNING, "%s", text);
+	pthread_mutex_lock(&mqtt->lock);
+	schedule(mqtt, true);
+	pthread_mutex_unlock(&mqtt->lock);
 }
 
 /* A connection that ends so soon was thrown out by somebody. */
@@ -301,6 +314,9 @@ static void on_lost(void *context, char *cause)
 		mqtt->server, cause ? ": " : "", cause ? cause : "");
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->lost_limit, LOG_LEVEL_WARNING, "%s", text);
+	pthread_mutex_lock(&mqtt->lock);
+	schedule(mqtt, false);
+	pthread_mutex_unlock(&mqtt->lock);
 }
 
 static void disconnect_ended(struct mqtt *mqtt)
@@ -474,7 +490,8 @@ enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, s
 	return STATUS_OK;
 }
 
-enum status mqtt_start(struct mqtt *mqtt, struct why *why)
+/* Begins one attempt; its end is told to on_connected or on_connect_failed. */
+static int connect_now(struct mqtt *mqtt)
 {
 	MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 	MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
@@ -484,10 +501,8 @@ enum status mqtt_start(struct mqtt *mqtt, struct why *why)
 	options.keepAliveInterval = mqtt->keepalive_s;
 	options.cleansession = mqtt->clean_session;
 	options.connectTimeout = CONNECT_TIMEOUT_S;
-	options.automaticReconnect = 1;
-	options.minRetryInterval = RETRY_MIN_S;
-	options.maxRetryInterval = RETRY_MAX_S;
-	options.maxInflight = 65535; /* a full window stalls Paho's send thread for a second */
+	options.automaticReconnect = 0; /* it looks every 3 s only: `keep_up` is quicker */
+	options.maxInflight = 65535;    /* a full window stalls Paho's send thread for a second */
 	options.serverURIs = mqtt->uris;
 	options.serverURIcount = mqtt->uri_count;
 	options.username = mqtt->username;
@@ -512,10 +527,84 @@ enum status mqtt_start(struct mqtt *mqtt, struct why *why)
 		options.ssl = &ssl;
 	}
 	mqtt_quick_start();
-	int rc = MQTTAsync_connect(mqtt->client, &options);
+	return MQTTAsync_connect(mqtt->client, &options);
+}
+
+/* When to try again, under the lock: twice as long after each failure, a quarter more or less, so
+ * that a plant's clients do not all come at once when the broker is back. */
+static void schedule(struct mqtt *mqtt, bool failed)
+{
+	int64_t base_ms = failed ? mqtt->back_off_ms : RETRY_MIN_MS;
+	int64_t spread_ms = base_ms / 2;
+	int64_t noise = time_monotonic_ns() / 1000 % (spread_ms + 1);
+
+	mqtt->retry_ns = time_monotonic_ns() + (base_ms - spread_ms / 2 + noise) * 1000000;
+	mqtt->back_off_ms = failed ? 2 * base_ms : RETRY_MIN_MS;
+	if (mqtt->back_off_ms > RETRY_MAX_MS)
+		mqtt->back_off_ms = RETRY_MAX_MS;
+	mqtt->connecting = false;
+	pthread_cond_broadcast(&mqtt->moved);
+}
+
+static void wait_until(struct mqtt *mqtt, int64_t deadline_ns)
+{
+	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000),
+		.tv_nsec = (long)(deadline_ns % 1000000000) };
+
+	pthread_cond_timedwait(&mqtt->moved, &mqtt->lock, &until);
+}
+
+/* A thread of its own: Paho's callbacks may not connect. */
+static void *keep_up(void *context)
+{
+	struct mqtt *mqtt = context;
+	const int64_t second = 1000000000;
+
+	pthread_mutex_lock(&mqtt->lock);
+	while (!mqtt->stopping) {
+		int64_t now = time_monotonic_ns();
+		if (mqtt->connecting || atomic_load(&mqtt->connected)) {
+			wait_until(mqtt, now + second);
+		} else if (now < mqtt->retry_ns) {
+			wait_until(mqtt, mqtt->retry_ns);
+		} else {
+			mqtt->connecting = true;
+			pthread_mutex_unlock(&mqtt->lock);
+			int rc = connect_now(mqtt);
+			pthread_mutex_lock(&mqtt->lock);
+			if (rc != MQTTASYNC_SUCCESS)
+				schedule(mqtt, true);
+		}
+	}
+	pthread_mutex_unlock(&mqtt->lock);
+	return NULL;
+}
+
+enum status mqtt_start(struct mqtt *mqtt, struct why *why)
+{
+	mqtt->connecting = true;
+	mqtt->back_off_ms = RETRY_MIN_MS;
+	int rc = connect_now(mqtt);
 	if (rc != MQTTASYNC_SUCCESS)
 		return fail(why, STATUS_IO, "MQTT client: connect: %s", MQTTAsync_strerror(rc));
+	rc = pthread_create(&mqtt->keeper, NULL, keep_up, mqtt);
+	if (rc != 0)
+		return fail(why, STATUS_NO_MEMORY, "no thread to keep the connection: %s",
+			strerror(rc));
+	mqtt->kept = true;
 	return STATUS_OK;
+}
+
+static void stop_keeping(struct mqtt *mqtt)
+{
+	if (!mqtt->kept)
+		return;
+	pthread_mutex_lock(&mqtt->lock);
+	mqtt->stopping = true;
+	pthread_cond_broadcast(&mqtt->moved);
+	pthread_mutex_unlock(&mqtt->lock);
+	pthread_join(mqtt->keeper, NULL);
+	mqtt->kept = false;
 }
 
 /* Waits for `done` under the lock, until `deadline`. */
@@ -548,6 +637,7 @@ void mqtt_stop(struct mqtt *mqtt, int timeout_ms)
 		return;
 	int64_t deadline = time_monotonic_ns() + (int64_t)timeout_ms * 1000000;
 
+	stop_keeping(mqtt);
 	if (atomic_load(&mqtt->connected)) {
 		if (mqtt->will_topic && mqtt->goodbye_payload)
 			(void)send_now(mqtt, mqtt->will_topic, mqtt->goodbye_payload,

@@ -3,10 +3,12 @@ ISOLDE_FAILPOINTS_BIN names)."""
 
 import os
 import random
+import time
 
 from faults import FAILPOINTS_BIN, FaultTest, figure, main, scaled, until
 from harness import ANOMALY, reading
 
+NOW = int(time.time())
 POINTS = (
     "before_insert",
     "after_insert",
@@ -71,7 +73,7 @@ class Failpoints(FaultTest):
 
     def hot(self, sensor):
         self.hot_seq += 1
-        sensor.publish("factory/hot/reading", reading(self.hot_seq, 1800000000 + self.hot_seq, **ANOMALY))
+        sensor.publish("factory/hot/reading", reading(self.hot_seq, NOW - 600 + self.hot_seq, **ANOMALY))
 
     def test_dying_while_pruning_leaves_the_history_whole(self):
         if not FAILPOINTS_BIN:
