@@ -22,7 +22,8 @@ class Secure(unittest.TestCase):
             "--device", "press-1", "--device", "press-2", "--host", "plant.example")
         cls.stack = Stack("secure", "secure", ISOLDE_SECURE_DIR=cls.folder)
         cls.stack.compose("build")
-        cls.addClassCleanup(cls.stack.down, "-v", "--remove-orphans")
+        cls.addClassCleanup(cls.stack.compose, "--profile", "monitoring", "down", "-v", "-t", "5",
+                            "--remove-orphans")
         cls.stack.up()
         cls.read = {"Authorization": "Bearer " + cls.secret("agent/read_token")}
         cls.write = {"Authorization": "Bearer " + cls.secret("agent/write_token")}
@@ -129,6 +130,11 @@ class Secure(unittest.TestCase):
         self.stack.compose("start", "agent")
         self.assertEqual(self.stack.id("agent"), agent)
         until("it is there again", lambda: self.https("GET", "/health", headers=self.read)[0] == 200)
+
+    def test_prometheus_reads_with_its_token(self):
+        self.stack.monitor()
+        until("readings are seen", lambda: float(
+            self.stack.query("isolde_messages_stored_total")[0]["value"][1]) > 0)
 
     def test_no_secret_is_shown(self):
         secrets = [self.secret(name) for name in (
