@@ -216,6 +216,7 @@ static void on_connected(void *context, char *cause)
 	if (mqtt->ack)
 		mqtt_ack_void(mqtt->ack);
 	set_trouble(mqtt, "");
+	(void)mqtt_tls_shaken();
 	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
 	atomic_store(&mqtt->connected, true);
 	atomic_fetch_add(&mqtt->connects, 1);

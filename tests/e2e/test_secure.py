@@ -304,6 +304,23 @@ class Secure(unittest.TestCase):
                 self.assertEqual(run.returncode, 64)
                 self.assertFalse(os.path.exists(self.folder + "/x"))
 
+    def test_a_broker_that_comes_back_is_blamed_for_no_certificate(self):
+        broker = self.broker()
+        agent = self.agent(broker)
+        agent.wait_health(200)
+        broker.kill()
+
+        def said():
+            detail = agent.get("/health", agent.health_port)[2]["checks"]["broker"]["detail"]
+            return detail if "no connection to the broker" in detail else None
+
+        self.assertNotIn("certificate", until("it tried again", said))
+        broker.start()
+        until("it is connected", lambda: agent.metrics()["isolde_mqtt_connected"] == 1, 40)
+        device = self.client(broker, "press-1")
+        device.publish("factory/press-1/reading", reading(seq=1, **NORMAL))
+        agent.wait_received(1)
+
     # ---- what can be wrong with a certificate ----
 
     def test_a_broker_of_another_ca(self):
