@@ -49,7 +49,7 @@ class TlsBroker:
         ).stdout
         text = text.replace("listener 8883", f"listener {self.port} 127.0.0.1")
         text = text.replace("listener 8884", f"listener {self.password_port} 127.0.0.1")
-        text = text.replace("/etc/isolde/broker.acl", f"{SOURCE}/config/mosquitto.acl")
+        text = text.replace("/etc/isolde/mosquitto.acl", f"{SOURCE}/config/mosquitto.acl")
         text = text.replace("/run/secrets/", f"{secure}/broker/")
         text = re.sub(r"(?m)^persistence_location .*", f"persistence_location {folder}/", text)
         if certificate:
