@@ -221,6 +221,7 @@ static void on_connected(void *context, char *cause)
 	if (mqtt->ack)
 		mqtt_ack_void(mqtt->ack);
 	set_trouble(mqtt, "");
+	(void)mqtt_tls_shaken();
 	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
 	atomic_store(&mqtt->up_ns, time_monotonic_ns());
 	atomic_store(&mqtt->moved_ns, time_monotonic_ns());
