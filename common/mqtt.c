@@ -59,7 +59,10 @@ struct mqtt {
 	bool connecting, stopping;
 	int64_t retry_ns, back_off_ms; /* the next attempt (monotonic), and what to wait after it */
 	pthread_t keeper;
-	bool kept; /* there is one */
+	bool kept;                   /* there is one */
+	struct ticket *tickets;      /* on their way */
+	pthread_mutex_t client_lock; /* publishing, or putting a new client in its place; never
+					taken in a callback, which has Paho's lock */
 	char trouble[TEXT_SIZE];
 	struct log_limit connect_limit, lost_limit, takeover_limit;
 };
@@ -68,6 +71,7 @@ struct mqtt {
 struct ticket {
 	struct mqtt *mqtt;
 	uint64_t token;
+	struct ticket *previous, *next; /* of those on their way */
 };
 
 static void schedule(struct mqtt *mqtt, bool failed);
@@ -90,10 +94,33 @@ static void one_sent(struct mqtt *mqtt)
 	pthread_mutex_unlock(&mqtt->lock);
 }
 
+static void ticket_list(struct mqtt *mqtt, struct ticket *ticket)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	ticket->next = mqtt->tickets;
+	if (ticket->next)
+		ticket->next->previous = ticket;
+	mqtt->tickets = ticket;
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
+static void ticket_unlist(struct mqtt *mqtt, struct ticket *ticket)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	if (ticket->previous)
+		ticket->previous->next = ticket->next;
+	else
+		mqtt->tickets = ticket->next;
+	if (ticket->next)
+		ticket->next->previous = ticket->previous;
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
 static void ticket_end(struct ticket *ticket, bool delivered)
 {
 	struct mqtt *mqtt = ticket->mqtt;
 
+	ticket_unlist(mqtt, ticket);
 	mqtt->on_published(mqtt->context, ticket->token, delivered);
 	free(ticket);
 	one_sent(mqtt);
@@ -410,9 +437,10 @@ static enum status create_client(struct mqtt *mqtt, struct why *why)
 		rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, on_arrived, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
 		rc = MQTTAsync_setConnected(mqtt->client, mqtt, on_connected);
-	if (rc != MQTTASYNC_SUCCESS)
-		return fail(why, STATUS_IO, "MQTT client: %s", MQTTAsync_strerror(rc));
-	return STATUS_OK;
+	if (rc == MQTTASYNC_SUCCESS)
+		return STATUS_OK;
+	MQTTAsync_destroy(&mqtt->client); /* NULL is fine */
+	return fail(why, STATUS_IO, "MQTT client: %s", MQTTAsync_strerror(rc));
 }
 
 static bool given(const char *text)
@@ -474,6 +502,7 @@ enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, s
 	pthread_cond_init(&mqtt->moved, &attributes);
 	pthread_condattr_destroy(&attributes);
 	pthread_mutex_init(&mqtt->lock, NULL);
+	pthread_mutex_init(&mqtt->client_lock, NULL);
 	mqtt->tls = tls;
 	set_servers(mqtt, options->url);
 	bool copied = copy_options(mqtt, options);
@@ -555,6 +584,44 @@ static void wait_until(struct mqtt *mqtt, int64_t deadline_ns)
 	pthread_cond_timedwait(&mqtt->moved, &mqtt->lock, &until);
 }
 
+/* What was on its way on a client that is gone: the caller's to repeat. */
+static void fail_all(struct mqtt *mqtt)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	struct ticket *ticket = mqtt->tickets;
+	mqtt->tickets = NULL;
+	pthread_mutex_unlock(&mqtt->lock);
+	while (ticket) {
+		struct ticket *next = ticket->next;
+		mqtt->on_published(mqtt->context, ticket->token, false);
+		free(ticket);
+		ticket = next;
+	}
+	atomic_store(&mqtt->unsent, 0);
+}
+
+/* Every connection gets a Paho client of its own. An old one would send again what it had on its
+ * way, and 1.3.12 does so from memory it has freed when its socket was full at the end: the broker
+ * takes that for a malformed packet and ends the connection, for ever. Who needs a message to
+ * arrive sends it again anyway. The session is the broker's and stays. */
+static int renew_client(struct mqtt *mqtt)
+{
+	struct why why;
+
+	pthread_mutex_lock(&mqtt->client_lock);
+	MQTTAsync old = mqtt->client;
+	mqtt->client = NULL;
+	int rc = create_client(mqtt, &why) == STATUS_OK ? MQTTASYNC_SUCCESS : MQTTASYNC_FAILURE;
+	if (rc == MQTTASYNC_SUCCESS)
+		MQTTAsync_destroy(&old); /* after it no callback of the old one runs */
+	else
+		mqtt->client = old;
+	pthread_mutex_unlock(&mqtt->client_lock);
+	if (rc == MQTTASYNC_SUCCESS)
+		fail_all(mqtt);
+	return rc;
+}
+
 /* A thread of its own: Paho's callbacks may not connect. */
 static void *keep_up(void *context)
 {
@@ -571,7 +638,9 @@ static void *keep_up(void *context)
 		} else {
 			mqtt->connecting = true;
 			pthread_mutex_unlock(&mqtt->lock);
-			int rc = connect_now(mqtt);
+			int rc = renew_client(mqtt);
+			if (rc == MQTTASYNC_SUCCESS)
+				rc = connect_now(mqtt);
 			pthread_mutex_lock(&mqtt->lock);
 			if (rc != MQTTASYNC_SUCCESS)
 				schedule(mqtt, true);
@@ -664,9 +733,11 @@ void mqtt_destroy(struct mqtt *mqtt)
 	if (!mqtt)
 		return;
 	mqtt_stop(mqtt, 0);
+	fail_all(mqtt);
 	mqtt_ack_destroy(mqtt->ack);
 	free_options(mqtt);
 	pthread_cond_destroy(&mqtt->moved);
+	pthread_mutex_destroy(&mqtt->client_lock);
 	pthread_mutex_destroy(&mqtt->lock);
 	free(mqtt);
 }
@@ -685,10 +756,16 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 		ticket = malloc(sizeof(*ticket));
 		if (!ticket)
 			return STATUS_FULL;
-		*ticket = (struct ticket){ mqtt, token };
+		*ticket = (struct ticket){ .mqtt = mqtt, .token = token };
+		ticket_list(mqtt, ticket);
 	}
-	if (send_now(mqtt, topic, payload, len, qos, retain, ticket))
+	pthread_mutex_lock(&mqtt->client_lock);
+	bool sent = send_now(mqtt, topic, payload, len, qos, retain, ticket);
+	pthread_mutex_unlock(&mqtt->client_lock);
+	if (sent)
 		return STATUS_OK;
+	if (ticket)
+		ticket_unlist(mqtt, ticket);
 	free(ticket);
 	return STATUS_UNAVAILABLE;
 }

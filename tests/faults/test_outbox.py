@@ -23,11 +23,11 @@ class Outbox(FaultTest):
         sensor.wait_acknowledged()
 
     def retained(self, name):
-        """{machine: state} as a dashboard that comes now sees it."""
+        """{machine: state} as a dashboard that comes now sees it, and what changes from then on."""
         watcher = self.client(name, "alerts/+/alarm")
 
         def states():
-            return {m.topic.split("/")[1]: json.loads(m.payload)["state"] for m in watcher.messages if m.retained}
+            return {m.topic.split("/")[1]: json.loads(m.payload)["state"] for m in watcher.messages}
 
         return states
 

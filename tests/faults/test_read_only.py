@@ -25,8 +25,7 @@ class ReadOnly(FaultTest):
         self.agent.wait_received(10)
         self.agent.stop()
 
-        self.disk.unmount()
-        self.assertEqual(run("mount", "-o", "loop,ro", self.disk.image, self.disk.path).returncode, 0)
+        self.assertEqual(run("mount", "-o", "remount,ro", self.disk.path).returncode, 0)
         self.agent.launch()
         health = self.agent.wait_health(200)
         self.assertEqual(health["checks"]["store"]["status"], "degraded")
