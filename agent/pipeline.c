@@ -73,20 +73,6 @@ static enum status persist_ledger(struct pipeline *p, struct ledger *change, str
 	return STATUS_OK;
 }
 
-static void publish_verdict(struct pipeline *p, const struct judgement *j)
-{
-	const struct pipeline_options *o = &p->options;
-	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
-
-	if (o->alerts.verdicts == VERDICTS_NONE ||
-		(o->alerts.verdicts == VERDICTS_ANOMALIES && !j->verdict.anomalous))
-		return;
-	snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
-	size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
-	if (!o->publish(o->context, topic, text, len, (int)o->alerts.verdict_qos, false))
-		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, 1);
-}
-
 static void publish(struct pipeline *p, const struct message *messages, size_t n)
 {
 	struct metrics *metrics = p->options.metrics;
@@ -106,12 +92,13 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 			metrics_add(metrics, METRIC_LATE, 1);
 		metrics_machine(metrics, j->machine->name, v->score, v->reading.at_ms);
 		metrics_add(metrics, METRIC_QUALITY_GOOD + (enum metric)v->quality, 1);
-		publish_verdict(p, j);
+		feed_add(p, j);
 		changes_tell(p, told, j->changes);
 		told = j->changes;
 		metrics_observe(metrics, HISTOGRAM_LATENCY,
 			(double)(time_monotonic_ns() - messages[i].received_ns) * 1e-9);
 	}
+	feed_flush(p);
 }
 
 static enum status make_room(struct pipeline *p, size_t n, struct why *why)
@@ -240,7 +227,10 @@ enum status pipeline_create(
 	p->topic = topic;
 	p->stats.group_machines = (size_t)options->alarm.group_machines;
 	judge_with(p, NULL);
-	st = machines_create(options->store, (size_t)options->reading.machines, &p->machines, why);
+	st = feed_create(&options->alerts, &p->feed, why);
+	if (st == STATUS_OK)
+		st = machines_create(
+			options->store, (size_t)options->reading.machines, &p->machines, why);
 	if (st == STATUS_OK)
 		st = restore(p, why);
 	if (st != STATUS_OK) {
@@ -259,5 +249,6 @@ void pipeline_destroy(struct pipeline *p)
 	free(p->judged);
 	free(p->touched);
 	free(p->changes);
+	free(p->feed);
 	free(p);
 }

@@ -36,6 +36,8 @@ struct change {
 	struct alarm alarm;
 };
 
+struct feed;
+
 struct pipeline {
 	struct pipeline_options options;
 	struct topic_template topic;
@@ -54,6 +56,7 @@ struct pipeline {
 	size_t touched_count, touched_room;
 	struct change *changes; /* [change_room] of the current batch, command or tick */
 	size_t change_count, change_room;
+	struct feed *feed; /* NULL: verdicts are not batched */
 	struct alarm_stats stats;
 	int64_t heard_ms; /* since when we are connected without a break, 0: we are not */
 	int64_t watched_ms, watched_saved_ms; /* the sum of what machines were watched */
@@ -87,6 +90,13 @@ enum status change_persist_event(struct pipeline *p, const struct change *c, str
 /* Puts a machine's alarm, and how all of them behave, where others see them. */
 void alarms_show(struct pipeline *p, const struct machine *m);
 void alarms_show_rates(struct pipeline *p);
+
+/* pipeline_feed.c: verdicts to the broker, as alerts.verdicts wants them. */
+/* *out is the caller's, free; NULL where none is needed. */
+enum status feed_create(const struct alerts_config *alerts, struct feed **out, struct why *why);
+void feed_add(struct pipeline *p, const struct judgement *j);
+/* After the last of a batch. */
+void feed_flush(struct pipeline *p);
 
 /* pipeline_restore.c: what an earlier run left in the store. */
 enum status alarms_restore(struct pipeline *p, struct why *why);

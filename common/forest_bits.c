@@ -371,20 +371,20 @@ static void fill_rows(const struct forest_bits *bits, struct column *column,
 		column->row[w] ^= column->row[w - words];
 }
 
-/* The smallest stride whose rows fit; 0 bytes: none does. */
+/* The smallest stride whose rows stay in a cache, else the largest one; 0 bytes: no room even so.
+ */
 static size_t choose_stride(struct forest_bits *bits, size_t bytes_max)
 {
-	size_t least = bytes_max < ROWS_BYTES ? bytes_max : ROWS_BYTES;
-
-	for (bits->shift = 0; 1 << bits->shift <= STRIDE_MAX; bits->shift++) {
+	for (bits->shift = 0;; bits->shift++) {
 		size_t rows = 0;
 		for (size_t f = 0; f < bits->features; f++)
 			rows += rows_of(bits, &bits->column[f]);
 		size_t bytes = rows * bits->words * sizeof(uint64_t);
-		if (bytes <= least)
+		if (bytes <= bytes_max && bytes <= ROWS_BYTES)
 			return bytes;
+		if (1 << bits->shift == STRIDE_MAX)
+			return bytes <= bytes_max ? bytes : 0;
 	}
-	return 0;
 }
 
 static bool build(struct forest_bits *bits, const struct forest_columns *c, const uint32_t *leaf,
