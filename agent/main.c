@@ -556,6 +556,7 @@ static enum status start(struct agent *agent, struct why *why)
 		(st = board_create(&agent->board)) ||
 		(st = desk_create(wake_worker, agent->queue, &agent->desk)))
 		return fail(why, st, "no memory to start");
+	model_slot_limit_tables(agent->slot, (size_t)config->model.table_bytes);
 	if ((st = make_mqtt(agent, why)))
 		return st;
 	fill_health(agent);

@@ -19,6 +19,12 @@ bool detector_parse(const char *name, enum detector_kind *out)
 	return true;
 }
 
+void detector_tabulate(struct detector *detector, size_t bytes_max)
+{
+	if (detector->forest)
+		(void)forest_tabulate(detector->forest, bytes_max);
+}
+
 double detector_score(const struct detector *detector, const double *x)
 {
 	for (size_t i = 0; i < detector->features; i++) {

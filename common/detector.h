@@ -30,6 +30,10 @@ struct detector {
 const char *detector_name(enum detector_kind kind);
 bool detector_parse(const char *name, enum detector_kind *out);
 
+/* Makes bit tables of at most bytes_max bytes (forest_tabulate): scores stay the same to the bit.
+ * Before other threads see it. */
+void detector_tabulate(struct detector *detector, size_t bytes_max);
+
 /* Score of x[features]; larger is stranger. NaN if a value is missing and the kind has no rule
  * for that (the forest has none). Allocates nothing. */
 double detector_score(const struct detector *detector, const double *x);

@@ -221,8 +221,10 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 
 	*out = (struct scoring){ .model = NULL };
 	enum status st = model_load(o->model, &out->model, why);
-	if (st == STATUS_OK)
+	if (st == STATUS_OK) {
+		detector_tabulate(&out->model->detector, FOREST_TABLE_BYTES);
 		st = csvfile_load(o->input, &out->csv, why);
+	}
 	if (st == STATUS_OK)
 		st = score_match(out->model, &out->csv, o->input, column, why);
 	if (st != STATUS_OK)
