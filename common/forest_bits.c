@@ -132,14 +132,21 @@ static uint64_t sum_baseline(const struct forest_bits *bits, const double *x)
 }
 
 #if defined(__x86_64__)
+/* gcc 12 takes half as wide vectors unless it is told; clang does not know the word. */
+#if defined(__clang__)
+#define WIDE ""
+#else
+#define WIDE ",prefer-vector-width=512"
+#endif
+
 __attribute__((target("avx2,popcnt,bmi,bmi2"))) static uint64_t sum_avx2(
 	const struct forest_bits *bits, const double *x)
 {
 	return sum_of(bits, x, true);
 }
 
-__attribute__((target("avx2,popcnt,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,"
-		      "prefer-vector-width=512"))) static uint64_t
+__attribute__((target(
+	"avx2,popcnt,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq" WIDE))) static uint64_t
 sum_avx512(const struct forest_bits *bits, const double *x)
 {
 	return sum_of(bits, x, true);
@@ -253,6 +260,8 @@ static size_t place_bits(struct forest_bits *bits, const struct forest_columns *
 		if (words > WORDS_MAX)
 			goto done;
 	}
+	if (words == 0)
+		goto done; /* no leaves: no tree */
 	bits->words = (words + WORDS_LINE - 1) / WORDS_LINE * WORDS_LINE;
 	bits->weight = calloc(bits->words, sizeof(*bits->weight));
 	if (!bits->weight) {
