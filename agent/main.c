@@ -362,7 +362,7 @@ static void load_first_model(struct agent *agent)
 	const struct model *model = model_slot_hold(agent->slot, NULL);
 	log_info("model loaded: id=%s detector=%s features=%zu trees=%zu threshold=%g", model->id,
 		detector_name(model->detector.kind), model->schema.count,
-		forest_columns(model->detector.forest)->trees, model->threshold);
+		detector_trees(&model->detector), model->threshold);
 	model_slot_release(agent->slot, model);
 	malloc_trim(0); /* parsing took many times what the model keeps */
 }
