@@ -236,8 +236,8 @@ static size_t varying(const struct fit *f, const struct open_node *o, uint16_t *
 
 static bool draw_cut(struct fit *f, const struct open_node *o, struct cut *best)
 {
-	uint16_t feature[FEATURES_MAX + 1];
-	double sd[FEATURES_MAX + 1];
+	uint16_t feature[FEATURES_MAX + 1] = { 0 };
+	double sd[FEATURES_MAX + 1] = { 0 };
 	size_t n = varying(f, o, feature, sd);
 
 	best->gain = -1;
@@ -345,9 +345,9 @@ static enum status fit_members(const double *value, uint32_t *row, size_t count,
 		.value = value,
 		.row = row,
 		.count = count,
-		.z = malloc(sample * features * sizeof(double)),
-		.order = malloc(sample * sizeof(uint32_t)),
-		.ranked = malloc(sample * sizeof(float)) };
+		.z = malloc(sample * features * sizeof(double) + 1), /* never 0 */
+		.order = malloc(sample * sizeof(uint32_t) + 1),
+		.ranked = malloc(sample * sizeof(float) + 1) };
 	enum status st;
 
 	rng_seed(&f.rng, seed);

@@ -91,6 +91,12 @@ enum status train_fused(struct model *model, const double *value, size_t rows,
 		fused_fit(value, rows, model->schema.count, &o, &model->detector.fused, &held, why);
 	if (st != STATUS_OK)
 		return st;
+	/* The file keeps one mean and one spread of each feature: those it scores with, to the bit.
+	 */
+	for (size_t i = 0; i < model->schema.count; i++) {
+		model->detector.stats[i].mean = model->detector.fused->mean[i];
+		model->detector.stats[i].sd = model->detector.fused->sd[i];
+	}
 	double *sorted = malloc(held.lengths * rows * sizeof(*sorted));
 	if (sorted)
 		calibrate(model, value, rows, &held, sorted, options->quantile);
