@@ -7,6 +7,7 @@
 #include "agent/pipeline.h"
 #include "agent/reload.h"
 #include "agent/requests.h"
+#include "agent/sandbox.h"
 #include "agent/topic.h"
 #include "agent/worker.h"
 #include "common/log.h"
@@ -430,6 +431,20 @@ static void stop(struct agent *agent)
 	metrics_destroy(agent->metrics);
 }
 
+/* Before anything from outside is read: the store, the model, the broker. */
+static enum status confine(const struct process_config *config, struct why *why)
+{
+	bool applied = false;
+	enum status st = config->sandbox ? sandbox_apply(&applied, why) : STATUS_OK;
+
+	if (applied)
+		log_info("sandbox: system calls are filtered");
+	else if (st == STATUS_OK)
+		log_warning("sandbox: none (%s), carrying on without",
+			config->sandbox ? "this kernel or build has none" : "process.sandbox = no");
+	return st;
+}
+
 static enum status start(struct agent *agent, struct why *why)
 {
 	const struct config *config = agent->config;
@@ -445,7 +460,7 @@ static enum status start(struct agent *agent, struct why *why)
 		return st;
 	fill_health(agent);
 	/* The ports first: a taken one is found before anything else moves. */
-	if ((st = make_http(agent, why)) ||
+	if ((st = make_http(agent, why)) || (st = confine(&config->process, why)) ||
 		(st = store_open(config->store.path, STORE_WRITE, &agent->store, why)))
 		return st;
 	load_first_model(agent);
@@ -459,6 +474,8 @@ static enum status run(const struct config *config, struct why *why)
 	static struct agent agent; /* large, and there is one */
 	sigset_t signals;
 
+	if (config->process.sandbox)
+		sandbox_hide();
 	agent.config = config;
 	agent.began_ns = time_monotonic_ns();
 	/* Blocked before the first thread, so that only serve() sees them. */
