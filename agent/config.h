@@ -75,6 +75,10 @@ struct log_config {
 	enum log_format format;
 };
 
+struct process_config {
+	bool sandbox;
+};
+
 struct config_origin; /* where each value came from */
 
 struct config {
@@ -87,6 +91,7 @@ struct config {
 	struct alarm_config alarm;
 	struct alerts_config alerts;
 	struct log_config log;
+	struct process_config process;
 	struct config_origin *origin; /* owned */
 };
 

@@ -198,6 +198,9 @@ const struct setting settings[] = {
 		"The least important lines that are written"),
 	CHOICE(log, format, "logfmt", log_formats,
 		"How log lines on stderr look"),
+
+	BOOLEAN(process, sandbox, "yes",
+		"no: keep core dumps and every system call, as a debugger needs."),
 };
 /* clang-format on */
 const size_t setting_count = sizeof(settings) / sizeof(settings[0]);

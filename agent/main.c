@@ -10,6 +10,7 @@
 #include "agent/reload.h"
 #include "agent/requests.h"
 #include "agent/reserve.h"
+#include "agent/sandbox.h"
 #include "agent/topic.h"
 #include "agent/worker.h"
 #include "common/log.h"
@@ -545,6 +546,20 @@ static enum status make_store(struct agent *agent, struct why *why)
 		&agent->outbox, why);
 }
 
+/* Before anything from outside is read: the store, the model, the broker. */
+static enum status confine(const struct process_config *config, struct why *why)
+{
+	bool applied = false;
+	enum status st = config->sandbox ? sandbox_apply(&applied, why) : STATUS_OK;
+
+	if (applied)
+		log_info("sandbox: system calls are filtered");
+	else if (st == STATUS_OK)
+		log_warning("sandbox: none (%s), carrying on without",
+			config->sandbox ? "this kernel or build has none" : "process.sandbox = no");
+	return st;
+}
+
 static enum status start(struct agent *agent, struct why *why)
 {
 	const struct config *config = agent->config;
@@ -561,7 +576,8 @@ static enum status start(struct agent *agent, struct why *why)
 		return st;
 	fill_health(agent);
 	/* The ports first: a taken one is found before anything else moves. */
-	if ((st = make_http(agent, why)) || (st = make_store(agent, why)))
+	if ((st = make_http(agent, why)) || (st = confine(&config->process, why)) ||
+		(st = make_store(agent, why)))
 		return st;
 	load_first_model(agent);
 	if ((st = make_pipeline(agent, why)) || (st = make_worker(agent, why)))
@@ -578,6 +594,8 @@ static enum status run(const struct config *config, struct why *why)
 	static struct agent agent; /* large, and there is one */
 	sigset_t signals;
 
+	if (config->process.sandbox)
+		sandbox_hide();
 	agent.config = config;
 	agent.began_ns = time_monotonic_ns();
 	/* Blocked before the first thread, so that only serve() sees them. */

@@ -251,7 +251,7 @@ static void test_json(void)
 	ASSERT_HOLDS(json, "{\"mqtt.url\":\"mqtt://127.0.0.1:1883\",");
 	ASSERT_HOLDS(json, "\"http.open_read\":false,");
 	ASSERT_HOLDS(json, "\"store.path\":\"a\\\"b\",");
-	ASSERT_HOLDS(json, "\"log.format\":\"logfmt\"}");
+	ASSERT_HOLDS(json, "\"process.sandbox\":true}");
 	CU_ASSERT_PTR_NULL(strstr(json, "0123456789abcdef"));
 	CU_ASSERT_PTR_NULL(strstr(json, "write_token\""));
 	CU_ASSERT_EQUAL(config_json(&config, json, len), 0);
