@@ -600,10 +600,11 @@ static void fail_all(struct mqtt *mqtt)
 	atomic_store(&mqtt->unsent, 0);
 }
 
-/* Every connection gets a Paho client of its own. An old one would send again what it had on its
- * way, and 1.3.12 does so from memory it has freed when its socket was full at the end: the broker
- * takes that for a malformed packet and ends the connection, for ever. Who needs a message to
- * arrive sends it again anyway. The session is the broker's and stays. */
+/* When connections keep ending right after they are made: a new Paho client. The old one sends
+ * again what it had on its way, and 1.3.12 does so from memory it has freed when its socket was
+ * full at the end: the broker takes that for a malformed packet and ends the connection, for ever.
+ * Who needs a message to arrive sends it again anyway. The session is the broker's and stays. Not
+ * at every connection: Paho does not free all of what was on its way. */
 static int renew_client(struct mqtt *mqtt)
 {
 	struct why why;
@@ -616,9 +617,9 @@ static int renew_client(struct mqtt *mqtt)
 		MQTTAsync_destroy(&old); /* after it no callback of the old one runs */
 	else
 		mqtt->client = old;
-	pthread_mutex_unlock(&mqtt->client_lock);
 	if (rc == MQTTASYNC_SUCCESS)
 		fail_all(mqtt);
+	pthread_mutex_unlock(&mqtt->client_lock);
 	return rc;
 }
 
@@ -638,7 +639,8 @@ static void *keep_up(void *context)
 		} else {
 			mqtt->connecting = true;
 			pthread_mutex_unlock(&mqtt->lock);
-			int rc = renew_client(mqtt);
+			bool hopeless = mqtt_short_connections(mqtt) > MQTT_TAKEOVERS;
+			int rc = hopeless ? renew_client(mqtt) : MQTTASYNC_SUCCESS;
 			if (rc == MQTTASYNC_SUCCESS)
 				rc = connect_now(mqtt);
 			pthread_mutex_lock(&mqtt->lock);
@@ -757,15 +759,16 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 		if (!ticket)
 			return STATUS_FULL;
 		*ticket = (struct ticket){ .mqtt = mqtt, .token = token };
-		ticket_list(mqtt, ticket);
 	}
-	pthread_mutex_lock(&mqtt->client_lock);
+	pthread_mutex_lock(&mqtt->client_lock); /* or renew_client could end the ticket meanwhile */
+	if (ticket)
+		ticket_list(mqtt, ticket);
 	bool sent = send_now(mqtt, topic, payload, len, qos, retain, ticket);
+	if (!sent && ticket)
+		ticket_unlist(mqtt, ticket);
 	pthread_mutex_unlock(&mqtt->client_lock);
 	if (sent)
 		return STATUS_OK;
-	if (ticket)
-		ticket_unlist(mqtt, ticket);
 	free(ticket);
 	return STATUS_UNAVAILABLE;
 }
