@@ -257,3 +257,13 @@ enum status outbox_reload(struct outbox *outbox, struct why *why)
 	outbox->more = length > 0;
 	return STATUS_OK;
 }
+
+void outbox_reconnected(struct outbox *outbox)
+{
+	pthread_mutex_lock(&outbox->lock);
+	for (size_t i = 0; i < outbox->flights; i++) {
+		if (outbox->flight[i].state == FLIGHT_AWAY)
+			outbox->flight[i].state = FLIGHT_LOST;
+	}
+	pthread_mutex_unlock(&outbox->lock);
+}

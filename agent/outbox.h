@@ -48,6 +48,9 @@ bool outbox_unsettled(struct outbox *outbox);
  * waits. */
 void outbox_ended(struct outbox *outbox, uint64_t token, bool delivered);
 
+/* The connection is a new one: what was on its way on the old one is sent again. */
+void outbox_reconnected(struct outbox *outbox);
+
 size_t outbox_length(const struct outbox *outbox);    /* committed and not taken out */
 uint64_t outbox_dropped(const struct outbox *outbox); /* given up since the start */
 

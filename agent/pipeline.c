@@ -349,6 +349,7 @@ void pipeline_destroy(struct pipeline *p)
 {
 	if (!p)
 		return;
+	ledger_reserve(p);
 	machines_destroy(p->machines);
 	free(p->judged);
 	free(p->touched);

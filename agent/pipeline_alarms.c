@@ -377,6 +377,8 @@ void pipeline_republish(struct pipeline *p)
 		if (m->alarm.id[0])
 			m->alarm_unsent = p->alarms_unsent = true;
 	}
+	if (p->options.outbox)
+		outbox_reconnected(p->options.outbox);
 }
 
 void pipeline_publish_unsent(struct pipeline *p)

@@ -7,6 +7,9 @@
 
 enum { QUEUE_BYTES_MIN = 64 * 1024 };
 
+/* Topics are told apart by a hash; two that meet are counted as one, and no harm is done. */
+enum { SHARES = 4096 };
+
 /* A record in the ring: a struct message whose pointers mean nothing yet, then the topic's and
  * the payload's bytes, without NULs. Records wrap around the ring's end byte by byte. */
 struct queue {
@@ -16,6 +19,8 @@ struct queue {
 	size_t size, head, used, count;
 	struct mqtt_receipt lost[QUEUE_LOST_MAX];
 	size_t lost_count;
+	uint32_t share[SHARES]; /* bytes in the ring by topic */
+	size_t sharers;         /* topics that have any */
 	bool closed;
 	bool nudged; /* since the last queue_pop */
 
@@ -112,10 +117,34 @@ static void peek(const struct queue *queue, size_t offset, void *out, size_t len
 	memcpy((char *)out + first, queue->ring, len - first);
 }
 
+/* FNV-1a (Fowler, Noll, Vo). */
+static unsigned share_of(const char *topic, size_t len)
+{
+	uint32_t hash = 2166136261;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (unsigned char)topic[i]) * 16777619;
+	return hash % SHARES;
+}
+
+static bool is_greedy(const struct queue *queue, unsigned share, size_t size)
+{
+	return queue->sharers > 1 && queue->used + size > queue->size / 4 * 3 &&
+		queue->share[share] + size > queue->size / 2 / queue->sharers;
+}
+
+static void note_lost(struct queue *queue, const struct message *message)
+{
+	if (message->qos > 0 && queue->lost_count < QUEUE_LOST_MAX)
+		queue->lost[queue->lost_count++] = message->receipt;
+}
+
 static void remove_oldest(struct queue *queue, const struct message *oldest)
 {
 	size_t size = record_size(oldest);
 
+	queue->share[oldest->share] -= (uint32_t)size;
+	queue->sharers -= queue->share[oldest->share] == 0;
 	queue->used -= size;
 	queue->count--;
 	/* Empty, it begins at the front again: pages behind the longest backlog are never touched.
@@ -130,8 +159,7 @@ static size_t make_room(struct queue *queue, size_t wanted)
 
 	for (; queue->size - queue->used < wanted; dropped++) {
 		peek(queue, 0, &oldest, sizeof(oldest));
-		if (oldest.qos > 0 && queue->lost_count < QUEUE_LOST_MAX)
-			queue->lost[queue->lost_count++] = oldest.receipt;
+		note_lost(queue, &oldest);
 		remove_oldest(queue, &oldest);
 	}
 	return dropped;
@@ -148,9 +176,17 @@ size_t queue_push(struct queue *queue, const struct message *message)
 		kept.full_len = message->len;
 	kept.topic = kept.payload = NULL;
 
+	size_t size = record_size(&kept);
+	kept.share = share_of(message->topic, kept.topic_len);
+
 	pthread_mutex_lock(&queue->lock);
-	if (!queue->closed) {
-		dropped = make_room(queue, record_size(&kept));
+	if (!queue->closed && is_greedy(queue, kept.share, size)) {
+		note_lost(queue, &kept);
+		dropped = 1;
+	} else if (!queue->closed) {
+		dropped = make_room(queue, size);
+		queue->sharers += queue->share[kept.share] == 0;
+		queue->share[kept.share] += (uint32_t)size;
 		put(queue, &kept, sizeof(kept));
 		put(queue, message->topic, kept.topic_len);
 		put(queue, message->payload, kept.len);

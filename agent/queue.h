@@ -1,6 +1,8 @@
 /* Bounded hand-off from the MQTT callback to the worker: a ring of bytes, so that short messages
  * take little room, begun anew whenever it is empty, so that it touches no more memory than its
  * longest backlog took. Full, it drops the oldest: a late reading is worth less than a fresh one.
+ * Before that, from three quarters on, a topic that fills more than its share gets nothing more in,
+ * so that one machine in a loop does not push the others' readings out.
  * Any number of threads push, one pops. Pushing never waits longer than a memcpy. */
 #ifndef ISOLDE_AGENT_QUEUE_H
 #define ISOLDE_AGENT_QUEUE_H
@@ -20,6 +22,7 @@ struct message {
 	bool retained;
 	size_t topic_len, len; /* of what is kept */
 	size_t full_len;       /* of the payload as sent; larger than `len` if it was cut */
+	unsigned share;        /* the queue's own: where the topic's bytes are counted */
 	const char *topic;     /* NUL-terminated */
 	const char *payload;   /* NUL-terminated */
 };
@@ -30,9 +33,9 @@ struct queue;
 enum status queue_create(size_t bytes, struct queue **out) MUST_USE;
 void queue_destroy(struct queue *queue); /* NULL is fine */
 
-/* Copies. Payloads are cut at PAYLOAD_MAX, topics at QUEUE_TOPIC_MAX. Returns how many old
- * messages were dropped to make room. A closed queue does not take the message: unacknowledged,
- * it comes again on the next connection. */
+/* Copies. Payloads are cut at PAYLOAD_MAX, topics at QUEUE_TOPIC_MAX. Returns how many
+ * messages were dropped: old ones to make room, or this one. A closed queue does not take the
+ * message: unacknowledged, it comes again on the next connection. */
 enum { QUEUE_TOPIC_MAX = 512 };
 size_t queue_push(struct queue *queue, const struct message *message);
 

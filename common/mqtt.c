@@ -19,8 +19,8 @@ enum {
 	URL_SIZE = MQTT_URL_SIZE,
 	TEXT_SIZE = 600,
 	CONNECT_TIMEOUT_S = 5,
-	RETRY_MIN_S = 1,
-	RETRY_MAX_S = 30,
+	RETRY_MIN_MS = 100,
+	RETRY_MAX_MS = 30000,
 	SUBACK_REFUSED = 0x80,
 };
 
@@ -56,6 +56,13 @@ struct mqtt {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t moved; /* unsent shrank, or the disconnect ended */
 	bool disconnected;
+	bool connecting, stopping;
+	int64_t retry_ns, back_off_ms; /* the next attempt (monotonic), and what to wait after it */
+	pthread_t keeper;
+	bool kept;                   /* there is one */
+	struct ticket *tickets;      /* on their way */
+	pthread_mutex_t client_lock; /* publishing, or putting a new client in its place; never
+					taken in a callback, which has Paho's lock */
 	char trouble[TEXT_SIZE];
 	struct log_limit connect_limit, lost_limit, takeover_limit;
 };
@@ -64,7 +71,10 @@ struct mqtt {
 struct ticket {
 	struct mqtt *mqtt;
 	uint64_t token;
+	struct ticket *previous, *next; /* of those on their way */
 };
+
+static void schedule(struct mqtt *mqtt, bool failed);
 
 /* ---- what Paho tells; on its threads ---- */
 
@@ -84,10 +94,33 @@ static void one_sent(struct mqtt *mqtt)
 	pthread_mutex_unlock(&mqtt->lock);
 }
 
+static void ticket_list(struct mqtt *mqtt, struct ticket *ticket)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	ticket->next = mqtt->tickets;
+	if (ticket->next)
+		ticket->next->previous = ticket;
+	mqtt->tickets = ticket;
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
+static void ticket_unlist(struct mqtt *mqtt, struct ticket *ticket)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	if (ticket->previous)
+		ticket->previous->next = ticket->next;
+	else
+		mqtt->tickets = ticket->next;
+	if (ticket->next)
+		ticket->next->previous = ticket->previous;
+	pthread_mutex_unlock(&mqtt->lock);
+}
+
 static void ticket_end(struct ticket *ticket, bool delivered)
 {
 	struct mqtt *mqtt = ticket->mqtt;
 
+	ticket_unlist(mqtt, ticket);
 	mqtt->on_published(mqtt->context, ticket->token, delivered);
 	free(ticket);
 	one_sent(mqtt);
@@ -215,11 +248,16 @@ static void on_connected(void *context, char *cause)
 	if (mqtt->ack)
 		mqtt_ack_void(mqtt->ack);
 	set_trouble(mqtt, "");
+	(void)mqtt_tls_shaken();
 	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
 	atomic_store(&mqtt->up_ns, time_monotonic_ns());
 	atomic_store(&mqtt->moved_ns, time_monotonic_ns());
 	atomic_store(&mqtt->connected, true);
 	atomic_fetch_add(&mqtt->connects, 1);
+	pthread_mutex_lock(&mqtt->lock);
+	mqtt->connecting = false;
+	mqtt->back_off_ms = RETRY_MIN_MS;
+	pthread_mutex_unlock(&mqtt->lock);
 	log_info("broker connected: %s client_id=%s", mqtt->server, mqtt->client_id);
 	if (mqtt->filters > 0)
 		subscribe(mqtt);
@@ -251,6 +289,9 @@ static void on_connect_failed(void *context, MQTTAsync_failureData *data)
 		mqtt->server, reason);
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->connect_limit, LOG_LEVEL_WARNING, "%s", text);
+	pthread_mutex_lock(&mqtt->lock);
+	schedule(mqtt, true);
+	pthread_mutex_unlock(&mqtt->lock);
 }
 
 /* A connection that ends so soon was thrown out by somebody. */
@@ -301,6 +342,9 @@ static void on_lost(void *context, char *cause)
 		mqtt->server, cause ? ": " : "", cause ? cause : "");
 	set_trouble(mqtt, text);
 	log_limited(&mqtt->lost_limit, LOG_LEVEL_WARNING, "%s", text);
+	pthread_mutex_lock(&mqtt->lock);
+	schedule(mqtt, false);
+	pthread_mutex_unlock(&mqtt->lock);
 }
 
 static void disconnect_ended(struct mqtt *mqtt)
@@ -393,9 +437,10 @@ static enum status create_client(struct mqtt *mqtt, struct why *why)
 		rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, on_arrived, NULL);
 	if (rc == MQTTASYNC_SUCCESS)
 		rc = MQTTAsync_setConnected(mqtt->client, mqtt, on_connected);
-	if (rc != MQTTASYNC_SUCCESS)
-		return fail(why, STATUS_IO, "MQTT client: %s", MQTTAsync_strerror(rc));
-	return STATUS_OK;
+	if (rc == MQTTASYNC_SUCCESS)
+		return STATUS_OK;
+	MQTTAsync_destroy(&mqtt->client); /* NULL is fine */
+	return fail(why, STATUS_IO, "MQTT client: %s", MQTTAsync_strerror(rc));
 }
 
 static bool given(const char *text)
@@ -457,6 +502,7 @@ enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, s
 	pthread_cond_init(&mqtt->moved, &attributes);
 	pthread_condattr_destroy(&attributes);
 	pthread_mutex_init(&mqtt->lock, NULL);
+	pthread_mutex_init(&mqtt->client_lock, NULL);
 	mqtt->tls = tls;
 	set_servers(mqtt, options->url);
 	bool copied = copy_options(mqtt, options);
@@ -474,7 +520,8 @@ enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, s
 	return STATUS_OK;
 }
 
-enum status mqtt_start(struct mqtt *mqtt, struct why *why)
+/* Begins one attempt; its end is told to on_connected or on_connect_failed. */
+static int connect_now(struct mqtt *mqtt)
 {
 	MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 	MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
@@ -484,10 +531,8 @@ enum status mqtt_start(struct mqtt *mqtt, struct why *why)
 	options.keepAliveInterval = mqtt->keepalive_s;
 	options.cleansession = mqtt->clean_session;
 	options.connectTimeout = CONNECT_TIMEOUT_S;
-	options.automaticReconnect = 1;
-	options.minRetryInterval = RETRY_MIN_S;
-	options.maxRetryInterval = RETRY_MAX_S;
-	options.maxInflight = 65535; /* a full window stalls Paho's send thread for a second */
+	options.automaticReconnect = 0; /* it looks every 3 s only: `keep_up` is quicker */
+	options.maxInflight = 65535;    /* a full window stalls Paho's send thread for a second */
 	options.serverURIs = mqtt->uris;
 	options.serverURIcount = mqtt->uri_count;
 	options.username = mqtt->username;
@@ -512,10 +557,124 @@ enum status mqtt_start(struct mqtt *mqtt, struct why *why)
 		options.ssl = &ssl;
 	}
 	mqtt_quick_start();
-	int rc = MQTTAsync_connect(mqtt->client, &options);
+	return MQTTAsync_connect(mqtt->client, &options);
+}
+
+/* When to try again, under the lock: twice as long after each failure, a quarter more or less, so
+ * that a plant's clients do not all come at once when the broker is back. */
+static void schedule(struct mqtt *mqtt, bool failed)
+{
+	int64_t base_ms = failed ? mqtt->back_off_ms : RETRY_MIN_MS;
+	int64_t spread_ms = base_ms / 2;
+	int64_t noise = time_monotonic_ns() / 1000 % (spread_ms + 1);
+
+	mqtt->retry_ns = time_monotonic_ns() + (base_ms - spread_ms / 2 + noise) * 1000000;
+	mqtt->back_off_ms = failed ? 2 * base_ms : RETRY_MIN_MS;
+	if (mqtt->back_off_ms > RETRY_MAX_MS)
+		mqtt->back_off_ms = RETRY_MAX_MS;
+	mqtt->connecting = false;
+	pthread_cond_broadcast(&mqtt->moved);
+}
+
+static void wait_until(struct mqtt *mqtt, int64_t deadline_ns)
+{
+	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000),
+		.tv_nsec = (long)(deadline_ns % 1000000000) };
+
+	pthread_cond_timedwait(&mqtt->moved, &mqtt->lock, &until);
+}
+
+/* What was on its way on a client that is gone: the caller's to repeat. */
+static void fail_all(struct mqtt *mqtt)
+{
+	pthread_mutex_lock(&mqtt->lock);
+	struct ticket *ticket = mqtt->tickets;
+	mqtt->tickets = NULL;
+	pthread_mutex_unlock(&mqtt->lock);
+	while (ticket) {
+		struct ticket *next = ticket->next;
+		mqtt->on_published(mqtt->context, ticket->token, false);
+		free(ticket);
+		ticket = next;
+	}
+	atomic_store(&mqtt->unsent, 0);
+}
+
+/* Every connection gets a Paho client of its own. An old one would send again what it had on its
+ * way, and 1.3.12 does so from memory it has freed when its socket was full at the end: the broker
+ * takes that for a malformed packet and ends the connection, for ever. Who needs a message to
+ * arrive sends it again anyway. The session is the broker's and stays. */
+static int renew_client(struct mqtt *mqtt)
+{
+	struct why why;
+
+	pthread_mutex_lock(&mqtt->client_lock);
+	MQTTAsync old = mqtt->client;
+	mqtt->client = NULL;
+	int rc = create_client(mqtt, &why) == STATUS_OK ? MQTTASYNC_SUCCESS : MQTTASYNC_FAILURE;
+	if (rc == MQTTASYNC_SUCCESS)
+		MQTTAsync_destroy(&old); /* after it no callback of the old one runs */
+	else
+		mqtt->client = old;
+	pthread_mutex_unlock(&mqtt->client_lock);
+	if (rc == MQTTASYNC_SUCCESS)
+		fail_all(mqtt);
+	return rc;
+}
+
+/* A thread of its own: Paho's callbacks may not connect. */
+static void *keep_up(void *context)
+{
+	struct mqtt *mqtt = context;
+	const int64_t second = 1000000000;
+
+	pthread_mutex_lock(&mqtt->lock);
+	while (!mqtt->stopping) {
+		int64_t now = time_monotonic_ns();
+		if (mqtt->connecting || atomic_load(&mqtt->connected)) {
+			wait_until(mqtt, now + second);
+		} else if (now < mqtt->retry_ns) {
+			wait_until(mqtt, mqtt->retry_ns);
+		} else {
+			mqtt->connecting = true;
+			pthread_mutex_unlock(&mqtt->lock);
+			int rc = renew_client(mqtt);
+			if (rc == MQTTASYNC_SUCCESS)
+				rc = connect_now(mqtt);
+			pthread_mutex_lock(&mqtt->lock);
+			if (rc != MQTTASYNC_SUCCESS)
+				schedule(mqtt, true);
+		}
+	}
+	pthread_mutex_unlock(&mqtt->lock);
+	return NULL;
+}
+
+enum status mqtt_start(struct mqtt *mqtt, struct why *why)
+{
+	mqtt->connecting = true;
+	mqtt->back_off_ms = RETRY_MIN_MS;
+	int rc = connect_now(mqtt);
 	if (rc != MQTTASYNC_SUCCESS)
 		return fail(why, STATUS_IO, "MQTT client: connect: %s", MQTTAsync_strerror(rc));
+	rc = pthread_create(&mqtt->keeper, NULL, keep_up, mqtt);
+	if (rc != 0)
+		return fail(why, STATUS_NO_MEMORY, "no thread to keep the connection: %s",
+			strerror(rc));
+	mqtt->kept = true;
 	return STATUS_OK;
+}
+
+static void stop_keeping(struct mqtt *mqtt)
+{
+	if (!mqtt->kept)
+		return;
+	pthread_mutex_lock(&mqtt->lock);
+	mqtt->stopping = true;
+	pthread_cond_broadcast(&mqtt->moved);
+	pthread_mutex_unlock(&mqtt->lock);
+	pthread_join(mqtt->keeper, NULL);
+	mqtt->kept = false;
 }
 
 /* Waits for `done` under the lock, until `deadline`. */
@@ -548,6 +707,7 @@ void mqtt_stop(struct mqtt *mqtt, int timeout_ms)
 		return;
 	int64_t deadline = time_monotonic_ns() + (int64_t)timeout_ms * 1000000;
 
+	stop_keeping(mqtt);
 	if (atomic_load(&mqtt->connected)) {
 		if (mqtt->will_topic && mqtt->goodbye_payload)
 			(void)send_now(mqtt, mqtt->will_topic, mqtt->goodbye_payload,
@@ -573,9 +733,11 @@ void mqtt_destroy(struct mqtt *mqtt)
 	if (!mqtt)
 		return;
 	mqtt_stop(mqtt, 0);
+	fail_all(mqtt);
 	mqtt_ack_destroy(mqtt->ack);
 	free_options(mqtt);
 	pthread_cond_destroy(&mqtt->moved);
+	pthread_mutex_destroy(&mqtt->client_lock);
 	pthread_mutex_destroy(&mqtt->lock);
 	free(mqtt);
 }
@@ -594,10 +756,16 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 		ticket = malloc(sizeof(*ticket));
 		if (!ticket)
 			return STATUS_FULL;
-		*ticket = (struct ticket){ mqtt, token };
+		*ticket = (struct ticket){ .mqtt = mqtt, .token = token };
+		ticket_list(mqtt, ticket);
 	}
-	if (send_now(mqtt, topic, payload, len, qos, retain, ticket))
+	pthread_mutex_lock(&mqtt->client_lock);
+	bool sent = send_now(mqtt, topic, payload, len, qos, retain, ticket);
+	pthread_mutex_unlock(&mqtt->client_lock);
+	if (sent)
 		return STATUS_OK;
+	if (ticket)
+		ticket_unlist(mqtt, ticket);
 	free(ticket);
 	return STATUS_UNAVAILABLE;
 }

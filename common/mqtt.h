@@ -3,7 +3,8 @@
  * `on_message` runs on Paho's receive thread with Paho's process-wide lock held: it must return
  * at once and may not call back into this module. The other functions may be called from any
  * other thread and never wait, but mqtt_stop. The connection is made again for ever, with
- * back-off from 1 to 30 s, and the subscription with it. Connection up and down is logged here. */
+ * back-off from 0.1 to 30 s, and the subscription with it. Connection up and down is logged here.
+ */
 #ifndef ISOLDE_COMMON_MQTT_H
 #define ISOLDE_COMMON_MQTT_H
 

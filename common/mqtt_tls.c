@@ -61,6 +61,7 @@ bool mqtt_tls_shaken(void)
 {
 	pthread_mutex_lock(&lock);
 	bool done = shaken;
+	shaken = false;
 	pthread_mutex_unlock(&lock);
 	return done;
 }

@@ -13,7 +13,8 @@
 
 /* The newest trouble, once: false if there was none since the last call. */
 bool mqtt_tls_trouble(char *out, size_t size);
-/* In the newest attempt TLS came about: what failed came after it. */
+/* TLS came about since the last call: what failed came after it. To be called when a connection
+ * stands too, so that it does not explain the next failure. */
 bool mqtt_tls_shaken(void);
 
 #endif

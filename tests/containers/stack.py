@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -38,10 +39,31 @@ def inspect(name):
     return json.loads(docker("inspect", name))[0]
 
 
+# Debian's Prometheus in place of the official image, which would have to come from a registry: the
+# same program, user and folder.
+PROMETHEUS = """FROM debian:bookworm-slim
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y \\
+	--no-install-recommends prometheus && install -d -o 65534 -g 65534 /prometheus
+USER 65534
+ENTRYPOINT ["/usr/bin/prometheus"]
+"""
+
+
+def prometheus_image():
+    name = "isolde/test-prometheus"
+    done = subprocess.run(
+        ["docker", "build", "-q", "-t", name, "-"], input=PROMETHEUS, capture_output=True, text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return name
+
+
 class Stack:
     def __init__(self, name, overlay=None, **environment):
         ports = free_ports(7)
         self.http_port, self.mqtt_port, self.mqtts_port, self.password_port, self.https_port = ports[:5]
+        self.prometheus_port = ports[5]
         self.files = ["-f", os.path.join(SOURCE, "compose", "docker-compose.yml")]
         if overlay:
             self.files += ["-f", os.path.join(SOURCE, "compose", overlay, "docker-compose.yml")]
@@ -54,7 +76,7 @@ class Stack:
             "ISOLDE_MQTTS_LISTEN": f"127.0.0.1:{self.mqtts_port}",
             "ISOLDE_MQTTS_PASSWORD_LISTEN": f"127.0.0.1:{self.password_port}",
             "ISOLDE_HTTPS_LISTEN": f"127.0.0.1:{self.https_port}",
-            "ISOLDE_PROMETHEUS_PORT": str(ports[5]),
+            "ISOLDE_PROMETHEUS_PORT": str(self.prometheus_port),
             "ISOLDE_GRAFANA_PORT": str(ports[6]),
             **environment,
         }
@@ -154,6 +176,30 @@ class Stack:
             cursor = page["next_cursor"]
             if not cursor:
                 return items
+
+    def monitor(self):
+        """Starts the Prometheus of the profile `monitoring`; returns once it scrapes the agent."""
+        image = prometheus_image()
+        if not self.ids("agent"):
+            raise AssertionError("there is no agent to monitor")
+        try:
+            self.compose("--profile", "monitoring", "up", "-d", "prometheus",
+                         ISOLDE_PROMETHEUS_IMAGE=image)
+            until("it scrapes", lambda: self.query("up == 1"), 30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.compose('--profile', 'monitoring', 'logs', 'prometheus').lstrip()}") from None
+
+    def query(self, expression, port=None):
+        """The series of a PromQL expression."""
+        url = f"http://127.0.0.1:{port or self.prometheus_port}/api/v1/query?query="
+        try:
+            with urllib.request.urlopen(url + urllib.parse.quote(expression), timeout=10) as answer:
+                return json.load(answer)["data"]["result"]
+        except urllib.error.HTTPError as error:
+            if error.code != 400:
+                raise  # not up yet
+            with error:
+                raise AssertionError(f"{expression}: {error.read().decode()}") from None
 
     def memory(self, service):
         """memory.stat of the container's control group, in bytes; either version of them."""

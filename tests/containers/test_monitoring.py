@@ -1,6 +1,6 @@
-"""Prometheus (Debian's) scrapes the agent of the stack with our settings; every series that the
-rules and the dashboard ask for is there. The official images themselves are not run: there is no
-registry here."""
+"""Prometheus (Debian's) scrapes the agent of the stack with our settings, on this machine and in the
+profile `monitoring`; every series that the rules and the dashboard ask for is there. The official
+images themselves are not run: they would have to come from a registry."""
 
 import json
 import os
@@ -8,11 +8,9 @@ import re
 import shutil
 import subprocess
 import unittest
-import urllib.error
-import urllib.parse
 import urllib.request
 
-from stack import ANOMALY, SOURCE, WORK, Stack, free_ports, reading, run, until
+from stack import ANOMALY, SOURCE, WORK, Stack, free_ports, inspect, reading, run, until
 
 MONITORING = os.path.join(SOURCE, "compose", "monitoring")
 # What Grafana puts in for its variables.
@@ -85,7 +83,8 @@ class Scraped(unittest.TestCase):
     def setUpClass(cls):
         cls.stack = Stack("monitoring")
         cls.stack.compose("build")
-        cls.addClassCleanup(cls.stack.down, "-v", "--remove-orphans")
+        cls.addClassCleanup(cls.stack.compose, "--profile", "monitoring", "down", "-v", "-t", "5",
+                            "--remove-orphans")
         cls.stack.up(ISOLDE_SIMULATOR_RATE="20", ISOLDE_SIMULATOR_ANOMALY_RATE="0")
         cls.port, = free_ports(1)
         text = read("prometheus.yml")
@@ -111,15 +110,7 @@ class Scraped(unittest.TestCase):
 
     @classmethod
     def query(cls, expression):
-        url = f"http://127.0.0.1:{cls.port}/api/v1/query?query=" + urllib.parse.quote(expression)
-        try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                return json.load(answer)["data"]["result"]
-        except urllib.error.HTTPError as error:
-            if error.code != 400:
-                raise  # not up yet
-            with error:
-                raise AssertionError(f"{expression}: {error.read().decode()}") from None
+        return cls.stack.query(expression, cls.port)
 
     def test_every_name_is_a_metric_of_the_agent(self):
         _, _, page = self.stack.get("/metrics")
@@ -156,6 +147,17 @@ class Scraped(unittest.TestCase):
         self.assertLessEqual(float(stored), self.stack.metrics()["isolde_messages_stored_total"])
         unaccounted = next(q for q in expressions(dashboard()) if "pending" in q and "received" in q)
         self.assertEqual(self.query(unaccounted)[0]["value"][1], "0")
+
+    def test_the_profile_runs_closed_like_the_rest(self):
+        self.stack.monitor()
+        container = inspect(self.stack.compose("--profile", "monitoring", "ps", "-q", "prometheus").strip())
+        self.assertTrue(container["HostConfig"]["ReadonlyRootfs"])
+        self.assertEqual(container["Config"]["User"], "65534:65534")
+        until("readings are seen", lambda: float(
+            self.stack.query("isolde_messages_stored_total")[0]["value"][1]) > 0)
+        url = f"http://127.0.0.1:{self.stack.prometheus_port}/api/v1/rules"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            self.assertEqual(len(json.load(answer)["data"]["groups"]), 1)
 
 
 if __name__ == "__main__":

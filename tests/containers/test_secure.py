@@ -10,7 +10,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from stack import ANOMALY, NORMAL, SOURCE, Client, Stack, inspect, reading, run, until
+from stack import ANOMALY, SOURCE, Client, Stack, docker, free_ports, inspect, reading, run, until
 
 
 class Secure(unittest.TestCase):
@@ -22,7 +22,8 @@ class Secure(unittest.TestCase):
             "--device", "press-1", "--device", "press-2", "--host", "plant.example")
         cls.stack = Stack("secure", "secure", ISOLDE_SECURE_DIR=cls.folder)
         cls.stack.compose("build")
-        cls.addClassCleanup(cls.stack.down, "-v", "--remove-orphans")
+        cls.addClassCleanup(cls.stack.compose, "--profile", "monitoring", "down", "-v", "-t", "5",
+                            "--remove-orphans")
         cls.stack.up()
         cls.read = {"Authorization": "Bearer " + cls.secret("agent/read_token")}
         cls.write = {"Authorization": "Bearer " + cls.secret("agent/write_token")}
@@ -130,6 +131,11 @@ class Secure(unittest.TestCase):
         self.assertEqual(self.stack.id("agent"), agent)
         until("it is there again", lambda: self.https("GET", "/health", headers=self.read)[0] == 200)
 
+    def test_prometheus_reads_with_its_token(self):
+        self.stack.monitor()
+        until("readings are seen", lambda: float(
+            self.stack.query("isolde_messages_stored_total")[0]["value"][1]) > 0)
+
     def test_no_secret_is_shown(self):
         secrets = [self.secret(name) for name in (
             "agent/read_token", "agent/write_token", "device/press-1/password")]
@@ -148,6 +154,72 @@ class Secure(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("isolde-no-such-folder", done.stdout + done.stderr)
         self.assertFalse(os.path.exists("/var/tmp/isolde-no-such-folder"))
+
+
+# In place of the agent: an event at once, and the next when the file named by the path is there.
+EVENTS = r"""
+use IO::Socket::INET; $| = 1;
+my $server = IO::Socket::INET->new(LocalPort => 8000, Listen => 5, ReuseAddr => 1) or die;
+while (my $client = $server->accept) {
+    while (<$client>) { last if /^\r?$/ }
+    print $client "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+    for my $n (1 .. 3) {
+        print $client "data: $n\n\n"; $client->flush;
+        select(undef, undef, undef, 0.05) until -e "/tmp/go$n" or $n == 3;
+    }
+    close $client;
+}
+"""
+
+
+class Proxy(unittest.TestCase):
+    """nginx by itself, in front of a stream that waits: were anything held back, the first event
+    would not come before the file that the second waits for."""
+
+    def test_events_pass_at_once(self):
+        name = f"isolde-proxy-{os.getpid()}"
+        port, = free_ports(1)
+        folder = tempfile.mkdtemp(prefix="isolde-secure-", dir="/var/tmp")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        run(os.path.join(SOURCE, "compose", "secure", "make"), "--dir", folder)
+        docker("build", "-q", "-f", "compose/Dockerfile", "--target", "proxy", "-t", "isolde/proxy", ".",
+               cwd=SOURCE)
+        docker("network", "create", name)
+        self.addCleanup(docker, "network", "rm", name)
+        proxy = docker(
+            "run", "-d", "--init", "--read-only", "--cap-drop", "ALL", "--network", name,
+            "--tmpfs", "/tmp:mode=1777", "-v", f"{folder}/proxy:/run/secrets:ro",
+            "-p", f"127.0.0.1:{port}:8443", "isolde/proxy").strip()
+        self.addCleanup(docker, "rm", "-f", proxy)
+        context = ssl.create_default_context(cafile=f"{folder}/ca/ca.crt")
+
+        def get(path):
+            return urllib.request.urlopen(f"https://localhost:{port}{path}", timeout=10, context=context)
+
+        def refused():  # it starts although there is no agent yet
+            try:
+                get("/")
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code in (502, 504)
+
+        until("the proxy listens, without an agent", refused)
+        agent = docker("run", "-d", "--init", "--network", name, "--network-alias", "agent",
+                       "debian:bookworm-slim", "perl", "-e", EVENTS).strip()
+        self.addCleanup(docker, "rm", "-f", agent)
+
+        def stream():
+            try:
+                return get("/events")
+            except urllib.error.HTTPError as error:
+                error.close()  # the name is not known yet
+                return None
+
+        with until("the agent answers", stream) as events:
+            for number in (1, 2, 3):
+                self.assertEqual(events.readline(), f"data: {number}\n".encode())
+                self.assertEqual(events.readline(), b"\n")
+                docker("exec", agent, "touch", f"/tmp/go{number}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class TlsBroker:
         ).stdout
         text = text.replace("listener 8883", f"listener {self.port} 127.0.0.1")
         text = text.replace("listener 8884", f"listener {self.password_port} 127.0.0.1")
-        text = text.replace("/etc/isolde/broker.acl", f"{SOURCE}/config/mosquitto.acl")
+        text = text.replace("/etc/isolde/mosquitto.acl", f"{SOURCE}/config/mosquitto.acl")
         text = text.replace("/run/secrets/", f"{secure}/broker/")
         text = re.sub(r"(?m)^persistence_location .*", f"persistence_location {folder}/", text)
         if certificate:
@@ -303,6 +303,23 @@ class Secure(unittest.TestCase):
                 run = subprocess.run([tool, "--dir", self.folder + "/x", *words], capture_output=True, check=False)
                 self.assertEqual(run.returncode, 64)
                 self.assertFalse(os.path.exists(self.folder + "/x"))
+
+    def test_a_broker_that_comes_back_is_blamed_for_no_certificate(self):
+        broker = self.broker()
+        agent = self.agent(broker)
+        agent.wait_health(200)
+        broker.kill()
+
+        def said():
+            detail = agent.get("/health", agent.health_port)[2]["checks"]["broker"]["detail"]
+            return detail if "no connection to the broker" in detail else None
+
+        self.assertNotIn("certificate", until("it tried again", said))
+        broker.start()
+        until("it is connected", lambda: agent.metrics()["isolde_mqtt_connected"] == 1, 40)
+        device = self.client(broker, "press-1")
+        device.publish("factory/press-1/reading", reading(seq=1, **NORMAL))
+        agent.wait_received(1)
 
     # ---- what can be wrong with a certificate ----
 

@@ -1,6 +1,7 @@
 """What the fault tests share: the independent publisher, and a checker that reads only the database
 and /metrics. FAULTS_SCALE says how much of everything: 1 is the short form."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -60,7 +61,7 @@ class Check:
     """Rows of a history beside what the publishers know."""
 
     def __init__(self, path, *floods):
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             found = {
                 name: (rows, distinct, top)
                 for name, rows, distinct, top in database.execute(
@@ -99,7 +100,7 @@ class FaultTest(SystemTest):
     def rows(self):
         if not os.path.exists(self.agent.store):
             return 0
-        with sqlite3.connect(f"file:{self.agent.store}?mode=ro", uri=True) as database:
+        with contextlib.closing(sqlite3.connect(f"file:{self.agent.store}?mode=ro", uri=True)) as database:
             return database.execute("SELECT count(*) FROM reading").fetchone()[0]
 
     def settle(self, count, seconds=60):

@@ -3,10 +3,12 @@ ISOLDE_FAILPOINTS_BIN names)."""
 
 import os
 import random
+import time
 
 from faults import FAILPOINTS_BIN, FaultTest, figure, main, scaled, until
 from harness import ANOMALY, reading
 
+NOW = int(time.time())
 POINTS = (
     "before_insert",
     "after_insert",
@@ -30,6 +32,8 @@ class Failpoints(FaultTest):
         chance = random.Random(23)
         self.agent.bin = FAILPOINTS_BIN
         self.agent.settings["store.max_mb"] = "0"
+        self.agent.start()  # once, so that the broker knows its session
+        self.agent.stop()
         flood = self.flood(rate=2000)
         sensor = self.client("sensor")
         deaths = 0
@@ -71,12 +75,15 @@ class Failpoints(FaultTest):
 
     def hot(self, sensor):
         self.hot_seq += 1
-        sensor.publish("factory/hot/reading", reading(self.hot_seq, 1800000000 + self.hot_seq, **ANOMALY))
+        # Three of each machine: every one raises an alarm of its own.
+        sensor.publish(f"factory/hot-{self.hot_seq // 3}/reading", reading(self.hot_seq, NOW - 600 + self.hot_seq, **ANOMALY))
 
     def test_dying_while_pruning_leaves_the_history_whole(self):
         if not FAILPOINTS_BIN:
             self.skipTest("ISOLDE_FAILPOINTS_BIN names no build with failpoints")
         self.agent.bin = FAILPOINTS_BIN
+        self.agent.start()
+        self.agent.stop()
         flood = self.flood(rate=4000)
         for turn in range(scaled(2, 20)):
             self.agent.environment = {"ISOLDE_FAIL": f"during_prune:{turn % 3 + 1}"}

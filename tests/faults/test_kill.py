@@ -1,6 +1,7 @@
 """kill -9 of the agent at random instants while readings flow at full speed, and the same for a
 consumer that acknowledges when its callback returns. FAULTS_SEED repeats a run."""
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -47,7 +48,7 @@ class Naive(FaultTest):
 
         def rows():
             try:
-                with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+                with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
                     return database.execute("SELECT count(*), count(DISTINCT machine || seq) FROM row").fetchone()
             except sqlite3.OperationalError:
                 return 0, 0

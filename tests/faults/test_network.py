@@ -151,9 +151,11 @@ class Link(FaultTest):
         self.broker.start()
 
     def test_a_link_that_goes_down_costs_nothing(self):
-        self.agent.settings["mqtt.url"] = f"mqtt://10.213.7.1:{self.broker.port}"
         self.agent.settings["mqtt.keepalive_s"] = "5"
+        self.agent.start()  # once, so that the broker knows its session
+        self.agent.stop()
         self.agent.prefix = ["ip", "netns", "exec", self.name]
+        self.agent.settings["mqtt.url"] = f"mqtt://10.213.7.1:{self.broker.port}"
         self.agent.launch()
         flood = self.flood(rate=1000)
         downs = scaled(1, 10)
