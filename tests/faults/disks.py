@@ -9,7 +9,10 @@ NO_LOG_FLUSH = (2).to_bytes(4, "little")
 
 
 def run(*words):
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError as missing:
+        return subprocess.CompletedProcess(words, 127, "", str(missing))
 
 
 class Disk:

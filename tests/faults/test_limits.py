@@ -58,12 +58,12 @@ class Limits(FaultTest):
         figure(f"32 descriptors, {self.check()}")
 
     def test_little_memory(self):
-        self.agent.limits = {resource.RLIMIT_AS: (700 << 20, 700 << 20)}
+        self.agent.limits = {resource.RLIMIT_DATA: (300 << 20, 300 << 20)}
         self.agent.start()
         flood = self.flood(count=50000, machines=200)
         flood.finish()
         self.settle(flood.published)
-        figure(f"700 MB of address space, {self.check()}")
+        figure(f"300 MB of data and stacks, {self.check()}")
 
 
 if __name__ == "__main__":

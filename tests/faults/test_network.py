@@ -117,7 +117,10 @@ class Behind(FaultTest):
 
 
 def run(*words):
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError as missing:
+        return subprocess.CompletedProcess(words, 127, "", str(missing))
 
 
 class Link(FaultTest):
