@@ -46,6 +46,7 @@ struct store_config {
 
 struct model_config {
 	config_text path;
+	int64_t table_bytes;
 };
 
 struct reading_config {
@@ -62,7 +63,7 @@ struct alarm_config {
 	int64_t group_machines; /* 0: no groups */
 };
 
-enum verdict_feed { VERDICTS_ALL, VERDICTS_ANOMALIES, VERDICTS_NONE };
+enum verdict_feed { VERDICTS_ALL, VERDICTS_ANOMALIES, VERDICTS_BATCH, VERDICTS_NONE };
 struct alerts_config {
 	enum verdict_feed verdicts;
 	int64_t verdict_qos;

@@ -18,7 +18,7 @@ static_assert(sizeof(enum verdict_feed) == sizeof(unsigned), "an enum is an unsi
 static_assert(sizeof(enum log_level) == sizeof(unsigned), "an enum is an unsigned");
 static_assert(sizeof(enum log_format) == sizeof(unsigned), "an enum is an unsigned");
 
-static const char *const verdict_feeds[] = { "all", "anomalies", "none", NULL };
+static const char *const verdict_feeds[] = { "all", "anomalies", "batch", "none", NULL };
 static const char *const durabilities[] = { "strict", "balanced", NULL };
 static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
 static const char *const log_formats[] = { "logfmt", "json", NULL };
@@ -158,6 +158,8 @@ const struct setting settings[] = {
 
 	TEXT(model, path, "data/models/default.json", 1, NULL,
 		"The model file that isolde-trainer made."),
+	INTEGER(model, table_bytes, "16777216", 0, 1073741824, "bytes",
+		"Memory for tables that score it faster, to the same bits; 0: none"),
 
 	INTEGER(reading, late_s, "60", 1, 86400, "s",
 		"Older than the machine's newest by this much: stored, but raises no alarm"),
@@ -186,7 +188,7 @@ const struct setting settings[] = {
 		"Alarms of as many machines, each within a minute, make a group; 0: never"),
 
 	CHOICE(alerts, verdicts, "all", verdict_feeds,
-		"Verdicts published on alerts/<machine>/verdict"),
+		"Verdicts published on alerts/<machine>/verdict, or batched on alerts/verdicts"),
 	INTEGER(alerts, verdict_qos, "0", 0, 1, "QoS",
 		"Quality of service of these verdicts; alarms always have 1"),
 	INTEGER(alerts, outbox_max, "10000", 100, 10000000, "messages",

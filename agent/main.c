@@ -362,7 +362,7 @@ static void load_first_model(struct agent *agent)
 	const struct model *model = model_slot_hold(agent->slot, NULL);
 	log_info("model loaded: id=%s detector=%s features=%zu trees=%zu threshold=%g", model->id,
 		detector_name(model->detector.kind), model->schema.count,
-		forest_columns(model->detector.forest)->trees, model->threshold);
+		detector_trees(&model->detector), model->threshold);
 	model_slot_release(agent->slot, model);
 	malloc_trim(0); /* parsing took many times what the model keeps */
 }
@@ -555,6 +555,7 @@ static enum status start(struct agent *agent, struct why *why)
 		(st = board_create(&agent->board)) ||
 		(st = desk_create(wake_worker, agent->queue, &agent->desk)))
 		return fail(why, st, "no memory to start");
+	model_slot_limit_tables(agent->slot, (size_t)config->model.table_bytes);
 	if ((st = make_mqtt(agent, why)))
 		return st;
 	fill_health(agent);

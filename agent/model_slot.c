@@ -16,6 +16,7 @@ struct model_slot {
 	pthread_mutex_t lock;    /* the rest; never held while a file is read or a model freed */
 	struct entry *newest;    /* in force; NULL: none yet */
 	struct why trouble;
+	size_t table_bytes;
 };
 
 enum status model_slot_create(struct model_slot **out)
@@ -32,6 +33,7 @@ enum status model_slot_create(struct model_slot **out)
 		free(slot);
 		return STATUS_NO_MEMORY;
 	}
+	slot->table_bytes = FOREST_TABLE_BYTES;
 	*out = slot;
 	return STATUS_OK;
 }
@@ -42,6 +44,11 @@ static void destroy_entry(struct entry *entry)
 		return;
 	model_destroy(entry->model);
 	free(entry);
+}
+
+void model_slot_limit_tables(struct model_slot *slot, size_t bytes)
+{
+	slot->table_bytes = bytes;
 }
 
 void model_slot_destroy(struct model_slot *slot)
@@ -119,7 +126,8 @@ static void remember_trouble(struct model_slot *slot, const struct why *why)
 	pthread_mutex_unlock(&slot->lock);
 }
 
-static enum status load_entry(const char *path, struct entry **out, struct why *why)
+static enum status load_entry(
+	const char *path, size_t table_bytes, struct entry **out, struct why *why)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
 	if (!entry)
@@ -130,6 +138,7 @@ static enum status load_entry(const char *path, struct entry **out, struct why *
 		free(entry);
 		return st;
 	}
+	detector_tabulate(&entry->model->detector, table_bytes);
 	*out = entry;
 	return STATUS_OK;
 }
@@ -140,7 +149,7 @@ enum status model_slot_load(struct model_slot *slot, const char *path, struct wh
 	struct entry *entry = NULL;
 
 	pthread_mutex_lock(&slot->loading);
-	enum status st = load_entry(path, &entry, &trouble);
+	enum status st = load_entry(path, slot->table_bytes, &entry, &trouble);
 	FAILPOINT(during_model_swap);
 	if (st)
 		remember_trouble(slot, &trouble);

@@ -11,6 +11,10 @@ struct model_slot;
 enum status model_slot_create(struct model_slot **out) MUST_USE; /* empty */
 void model_slot_destroy(struct model_slot *slot);                /* nobody may hold; NULL is fine */
 
+/* What a model's bit tables may take (forest_tabulate), FOREST_TABLE_BYTES if nothing is said; 0:
+ * none are made. Before the first load. */
+void model_slot_limit_tables(struct model_slot *slot, size_t bytes);
+
 /* The model for `machine` (one answer for all of them so far); NULL if there is none. Release
  * what is not NULL. */
 const struct model *model_slot_hold(struct model_slot *slot, const char *machine);

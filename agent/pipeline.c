@@ -73,45 +73,6 @@ static enum status persist_ledger(struct pipeline *p, struct ledger *change, str
 	return STATUS_OK;
 }
 
-static bool wants_verdict(const struct pipeline *p, const struct judgement *j)
-{
-	return j->reject == REJECT_NONE && !j->duplicate &&
-		p->options.alerts.verdicts != VERDICTS_NONE &&
-		(p->options.alerts.verdicts == VERDICTS_ALL || j->verdict.anomalous);
-}
-
-/* Verdicts of QoS 1 go the way of the alarms: into the transaction, and from there. */
-static enum status persist_verdicts(struct pipeline *p, size_t n, struct why *why)
-{
-	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
-	enum status st = STATUS_OK;
-
-	if (!p->options.outbox || p->options.alerts.verdict_qos == 0)
-		return STATUS_OK;
-	for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-		const struct judgement *j = &p->judged[i];
-		if (!wants_verdict(p, j))
-			continue;
-		snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
-		size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
-		st = outbox_put(p->options.outbox, topic, text, len, false, why);
-	}
-	return st;
-}
-
-static void publish_verdict(struct pipeline *p, const struct judgement *j)
-{
-	const struct pipeline_options *o = &p->options;
-	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
-
-	if (!wants_verdict(p, j) || (p->in_outbox && o->alerts.verdict_qos > 0))
-		return;
-	snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
-	size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
-	if (!o->publish(o->context, topic, text, len, (int)o->alerts.verdict_qos, false))
-		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, 1);
-}
-
 static void publish(struct pipeline *p, const struct message *messages, size_t n)
 {
 	struct metrics *metrics = p->options.metrics;
@@ -133,12 +94,13 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 		if (j->skipped > 0)
 			metrics_add(metrics, METRIC_SEQUENCE_GAPS, j->skipped);
 		metrics_add(metrics, METRIC_QUALITY_GOOD + (enum metric)v->quality, 1);
-		publish_verdict(p, j);
+		feed_add(p, j);
 		changes_tell(p, told, j->changes);
 		told = j->changes;
 		metrics_observe(metrics, HISTOGRAM_LATENCY,
 			(double)(time_monotonic_ns() - messages[i].received_ns) * 1e-9);
 	}
+	feed_flush(p);
 }
 
 static enum status make_room(struct pipeline *p, size_t n, struct why *why)
@@ -168,7 +130,7 @@ static enum status store_batch(struct pipeline *p, const struct model *model,
 		st = persist_ledger(p, change, why);
 	}
 	if (st == STATUS_OK)
-		st = persist_verdicts(p, n, why);
+		st = feed_persist(p, n, why);
 	if (st == STATUS_OK)
 		st = changes_persist(p, why);
 	int64_t began = time_monotonic_ns();
@@ -334,7 +296,10 @@ enum status pipeline_create(
 	p->topic = topic;
 	p->stats.group_machines = (size_t)options->alarm.group_machines;
 	judge_with(p, NULL);
-	st = machines_create(options->store, (size_t)options->reading.machines, &p->machines, why);
+	st = feed_create(&options->alerts, &p->feed, why);
+	if (st == STATUS_OK)
+		st = machines_create(
+			options->store, (size_t)options->reading.machines, &p->machines, why);
 	if (st == STATUS_OK)
 		st = restore(p, why);
 	if (st != STATUS_OK) {
@@ -354,5 +319,6 @@ void pipeline_destroy(struct pipeline *p)
 	free(p->judged);
 	free(p->touched);
 	free(p->changes);
+	free(p->feed);
 	free(p);
 }

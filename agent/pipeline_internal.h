@@ -38,6 +38,8 @@ struct change {
 	struct alarm alarm;
 };
 
+struct feed;
+
 struct pipeline {
 	struct pipeline_options options;
 	struct topic_template topic;
@@ -60,6 +62,7 @@ struct pipeline {
 	size_t touched_count, touched_room;
 	struct change *changes; /* [change_room] of the current batch, command or tick */
 	size_t change_count, change_room;
+	struct feed *feed; /* NULL: verdicts are not batched */
 	struct alarm_stats stats;
 	int64_t heard_ms; /* since when we are connected without a break, 0: we are not */
 	int64_t watched_ms, watched_saved_ms; /* the sum of what machines were watched */
@@ -107,6 +110,14 @@ void ledger_beyond(const struct ledger *later, const struct ledger *earlier, str
 void ledger_reserve(struct pipeline *p);
 /* Takes over what the store holds. */
 enum status pipeline_take_over(struct pipeline *p, struct why *why);
+/* pipeline_feed.c: verdicts to the broker, as alerts.verdicts wants them. */
+/* *out is the caller's, free; NULL where none is needed. */
+enum status feed_create(const struct alerts_config *alerts, struct feed **out, struct why *why);
+void feed_add(struct pipeline *p, const struct judgement *j);
+/* Verdicts of QoS 1 into the open transaction, by the outbox; batched ones are a live feed. */
+enum status feed_persist(struct pipeline *p, size_t n, struct why *why);
+/* After the last of a batch. */
+void feed_flush(struct pipeline *p);
 
 /* pipeline_restore.c: what an earlier run left in the store. */
 enum status alarms_restore(struct pipeline *p, struct why *why);

@@ -204,10 +204,13 @@ static void explain(const struct model *model, const double *x, struct verdict *
 /* ---- decide ---- */
 
 /* Beyond the threshold by a quarter of the way that is left to 0.5, the largest score of a
- * forest. All sensors far off reach it; one alone hardly does. */
+ * forest: all sensors far off reach it; one alone hardly does. Scores of a kind without an upper
+ * end: by half the threshold. */
 static bool is_severe(const struct verdict *v)
 {
-	return v->score > v->threshold + fmax(0.5 - v->threshold, 0) / 4;
+	double beyond = v->threshold < 0.5 ? (0.5 - v->threshold) / 4 : v->threshold / 2;
+
+	return v->score > v->threshold + beyond;
 }
 
 static const char *sensor_name(const struct pipeline *p, int column)

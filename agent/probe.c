@@ -19,28 +19,34 @@ static void ask(struct probe *probe, struct mqtt *mqtt, int64_t now_ns)
 		probe->asked_ns = now_ns;
 }
 
+/* A question is due: none was asked on this connection, or a failed one is old. */
+static bool is_due(const struct probe *probe, int64_t now_ns)
+{
+	enum probe_state state = probe_state(probe);
+
+	return (state == PROBE_WAITS && probe->asked_ns == 0) ||
+		(state == PROBE_FAILED &&
+			now_ns - probe->asked_ns > PROBE_AGAIN_S * INT64_C(1000000000));
+}
+
 void probe_step(struct probe *probe, struct mqtt *mqtt, int64_t now_ns)
 {
-	const int64_t second = 1000000000;
-
 	if (!mqtt_subscribed(mqtt))
 		return;
 	if (mqtt_connects(mqtt) != probe->connects) {
 		probe->connects = mqtt_connects(mqtt);
+		probe->asked_ns = 0;
 		atomic_store(&probe->state, PROBE_WAITS);
+	}
+	if (is_due(probe, now_ns)) {
 		ask(probe, mqtt, now_ns);
-	} else if (atomic_load(&probe->state) == PROBE_WAITS && probe->asked_ns == 0) {
-		ask(probe, mqtt, now_ns);
-	} else if (atomic_load(&probe->state) == PROBE_WAITS &&
-		now_ns - probe->asked_ns > PROBE_WAIT_S * second) {
+	} else if (probe_state(probe) == PROBE_WAITS &&
+		now_ns - probe->asked_ns > PROBE_WAIT_S * INT64_C(1000000000)) {
 		atomic_store(&probe->state, PROBE_FAILED);
 		log_error(
 			"the broker takes what we publish on isolde/%s/# and does not pass it on; "
 			"does its ACL let %s write there?",
 			probe->client_id, probe->client_id);
-	} else if (atomic_load(&probe->state) == PROBE_FAILED &&
-		now_ns - probe->asked_ns > PROBE_AGAIN_S * second) {
-		ask(probe, mqtt, now_ns);
 	}
 }
 

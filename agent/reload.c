@@ -17,7 +17,7 @@ enum status reload_model(struct model_slot *slot, const char *path, struct metri
 	const struct model *model = model_slot_hold(slot, NULL);
 	metrics_add(metrics, METRIC_MODEL_RELOADS, 1);
 	log_info("model reloaded: asked by %s, id=%s trees=%zu threshold=%g", asker, model->id,
-		forest_columns(model->detector.forest)->trees, model->threshold);
+		detector_trees(&model->detector), model->threshold);
 	memcpy(id, model->id, MODEL_ID_SIZE);
 	model_slot_release(slot, model);
 	malloc_trim(0); /* parsing took many times what the model keeps */

@@ -7,16 +7,35 @@ const char *detector_name(enum detector_kind kind)
 	switch (kind) {
 	case DETECTOR_FOREST:
 		return "forest";
+	case DETECTOR_FUSED:
+		return "fused";
 	}
 	return "unknown";
 }
 
 bool detector_parse(const char *name, enum detector_kind *out)
 {
-	if (strcmp(name, detector_name(DETECTOR_FOREST)) != 0)
-		return false;
-	*out = DETECTOR_FOREST;
-	return true;
+	static const enum detector_kind kinds[] = { DETECTOR_FOREST, DETECTOR_FUSED };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (strcmp(name, detector_name(kinds[i])) == 0) {
+			*out = kinds[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+size_t detector_trees(const struct detector *detector)
+{
+	return detector->kind == DETECTOR_FUSED ? detector->fused->trees
+						: forest_columns(detector->forest)->trees;
+}
+
+void detector_tabulate(struct detector *detector, size_t bytes_max)
+{
+	if (detector->forest)
+		(void)forest_tabulate(detector->forest, bytes_max);
 }
 
 double detector_score(const struct detector *detector, const double *x)
@@ -25,7 +44,8 @@ double detector_score(const struct detector *detector, const double *x)
 		if (isnan(x[i]))
 			return NAN;
 	}
-	return forest_score(detector->forest, x);
+	return detector->kind == DETECTOR_FUSED ? fused_score(detector->fused, x)
+						: forest_score(detector->forest, x);
 }
 
 void detector_explain(const struct detector *detector, const double *x, double score, double *out)
@@ -63,5 +83,6 @@ size_t detector_first(const struct detector *detector, const double *x, const do
 void detector_finish(struct detector *detector)
 {
 	forest_destroy(detector->forest);
+	fused_destroy(detector->fused);
 	memset(detector, 0, sizeof(*detector));
 }

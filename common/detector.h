@@ -1,15 +1,19 @@
-/* What turns a reading into a score. One kind so far: the plain forest. `score > threshold`
- * means anomaly for every kind. Immutable; any thread. */
+/* What turns a reading into a score: the plain forest, or the fused detector (common/fused).
+ * `score > threshold` means anomaly for every kind. Immutable; any thread.
+ *
+ * Missing values: neither kind has a rule that would make one up. A reading that lacks one is not
+ * scored, and a row that lacks one is left out of training. */
 #ifndef ISOLDE_COMMON_DETECTOR_H
 #define ISOLDE_COMMON_DETECTOR_H
 
 #include "common/forest.h"
+#include "common/fused.h"
 #include "common/schema.h"
 #include "common/status.h"
 #include <stdbool.h>
 #include <stddef.h>
 
-enum detector_kind { DETECTOR_FOREST };
+enum detector_kind { DETECTOR_FOREST, DETECTOR_FUSED };
 
 /* What the training data say of one feature. */
 struct feature_stats {
@@ -23,12 +27,19 @@ struct feature_stats {
 struct detector {
 	enum detector_kind kind;
 	size_t features;
-	struct forest *forest;                    /* owned */
+	struct forest *forest;                    /* owned; of the kind forest */
+	struct fused *fused;                      /* owned; of the kind fused */
 	struct feature_stats stats[FEATURES_MAX]; /* [features] */
 };
 
 const char *detector_name(enum detector_kind kind);
 bool detector_parse(const char *name, enum detector_kind *out);
+
+/* Makes bit tables of at most bytes_max bytes (forest_tabulate): scores stay the same to the bit.
+ * Before other threads see it. */
+void detector_tabulate(struct detector *detector, size_t bytes_max);
+
+size_t detector_trees(const struct detector *detector);
 
 /* Score of x[features]; larger is stranger. NaN if a value is missing and the kind has no rule
  * for that (the forest has none). Allocates nothing. */

@@ -3,6 +3,7 @@
  * that depends on the data: measured 2.2 times faster than stopping at the leaf, whose
  * mispredicted branches cost more than the steps they save. */
 #include "common/forest.h"
+#include "common/forest_bits.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -22,10 +23,11 @@ struct forest {
 	int32_t *feature;
 	double *split;
 	uint32_t *left, *rows;
-	struct node *node; /* [nodes] what scoring walks */
-	uint32_t *leaf;    /* [nodes] path length in 2^-20 steps, 0 for an inner node */
-	unsigned depth;    /* of the deepest leaf */
-	double scale;      /* -1 / (2^20 trees c(psi)) */
+	struct node *node;        /* [nodes] what scoring walks */
+	uint32_t *leaf;           /* [nodes] path length in 2^-20 steps, 0 for an inner node */
+	unsigned depth;           /* of the deepest leaf */
+	double scale;             /* -1 / (2^20 trees c(psi)) */
+	struct forest_bits *bits; /* NULL: walk */
 };
 
 double forest_mean_depth(size_t n)
@@ -202,6 +204,7 @@ void forest_destroy(struct forest *forest)
 	free(forest->rows);
 	free(forest->node);
 	free(forest->leaf);
+	forest_bits_destroy(forest->bits);
 	free(forest);
 }
 
@@ -216,7 +219,16 @@ static inline uint32_t step(const struct node *node, uint32_t at, const double *
 	return n->left + (x[n->feature] > n->split);
 }
 
-double forest_score(const struct forest *forest, const double *x)
+size_t forest_tabulate(struct forest *forest, size_t bytes_max)
+{
+	forest_bits_destroy(forest->bits);
+	forest->bits = bytes_max == 0
+		? NULL
+		: forest_bits_create(&forest->columns, forest->leaf, bytes_max);
+	return forest->bits ? forest_bits_bytes(forest->bits) : 0;
+}
+
+static uint64_t walk(const struct forest *forest, const double *x)
 {
 	const struct node *node = forest->node;
 	const uint32_t *root = forest->root;
@@ -239,5 +251,12 @@ double forest_score(const struct forest *forest, const double *x)
 			at = step(node, at, x);
 		sum += forest->leaf[at];
 	}
+	return sum;
+}
+
+double forest_score(const struct forest *forest, const double *x)
+{
+	uint64_t sum = forest->bits ? forest_bits_sum(forest->bits, x) : walk(forest, x);
+
 	return exp2((double)sum * forest->scale) - 0.5;
 }

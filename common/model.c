@@ -33,13 +33,6 @@ enum status model_set_id(struct model *model, const char *text, size_t len, stru
 	return st;
 }
 
-/* Where we are, for the sentence of a refusal. */
-struct load {
-	const char *path;
-	struct model *model;
-	struct why *why;
-};
-
 static enum status refuse(const struct load *l, const char *place, const char *reason)
 {
 	return fail(l->why, STATUS_BAD_INPUT, "%s: %s %s", l->path, place, reason);
@@ -58,7 +51,7 @@ static enum status get_number(
 }
 
 /* A whole number in low .. high, small enough to be exact. */
-static enum status get_count(const struct load *l, const cJSON *object, const char *place,
+enum status model_get_count(const struct load *l, const cJSON *object, const char *place,
 	const char *name, double low, double high, uint64_t *out)
 {
 	double value;
@@ -132,7 +125,7 @@ static enum status load_feature(const struct load *l, const cJSON *item)
 		return refuse(l, place, "its spread or normal range is negative");
 	/* Models of before it was looked for have none. */
 	if (has(item, "stuck_after") &&
-		(st = get_count(l, item, place, "stuck_after", 0, UINT32_MAX, &stuck_after)))
+		(st = model_get_count(l, item, place, "stuck_after", 0, UINT32_MAX, &stuck_after)))
 		return st;
 	s.stuck_after = (size_t)stuck_after;
 	model->detector.stats[i] = s;
@@ -169,7 +162,7 @@ static enum status get_some_count(
 {
 	uint64_t value = 0;
 	enum status st = has(object, name)
-		? get_count(l, object, "\"alarm\": ", name, 0, high, &value)
+		? model_get_count(l, object, "\"alarm\": ", name, 0, high, &value)
 		: STATUS_OK;
 
 	*out = (unsigned)value;
@@ -213,10 +206,10 @@ static enum status load_alarm(const struct load *l, const cJSON *root)
 		return STATUS_OK;
 	if (!cJSON_IsObject(object))
 		return refuse(l, "\"alarm\"", "is not an object");
-	if ((st = get_count(l, object, place, "smooth", 1, SMOOTH_WINDOW_MAX, &smooth)) ||
+	if ((st = model_get_count(l, object, place, "smooth", 1, SMOOTH_WINDOW_MAX, &smooth)) ||
 		(st = get_number(l, object, place, "threshold", &model->alarm_threshold)) ||
 		(st = get_number(l, object, place, "clear", &model->alarm_clear)) ||
-		(st = get_count(l, object, place, "step_ms", 0, 0x1p53, &step_ms)) ||
+		(st = model_get_count(l, object, place, "step_ms", 0, 0x1p53, &step_ms)) ||
 		(st = get_some_count(
 			 l, object, "raise_count", ALARM_WINDOW_MAX, &model->raise_count)) ||
 		(st = get_some_count(
@@ -255,7 +248,7 @@ static enum status load_quantiles(const struct load *l, const cJSON *root)
 }
 
 /* One column of the forest: numbers low .. high, whole ones but for the splits. */
-static enum status load_column(const struct load *l, const cJSON *forest, const char *name,
+enum status model_load_column(const struct load *l, const cJSON *forest, const char *name,
 	size_t max, double low, double high, double **out, size_t *count)
 {
 	const cJSON *list = cJSON_GetObjectItemCaseSensitive(forest, name);
@@ -339,15 +332,15 @@ static enum status load_columns(const struct load *l, const cJSON *forest, struc
 	enum status st;
 	double node_max = FOREST_NODES_MAX;
 
-	if ((st = load_column(
+	if ((st = model_load_column(
 		     l, forest, "root", FOREST_TREES_MAX, 0, node_max, &raw->root, &raw->roots)) ||
-		(st = load_column(l, forest, "feature", FOREST_NODES_MAX, -1, FEATURES_MAX - 1,
-			 &raw->feature, &raw->features)) ||
-		(st = load_column(l, forest, "split", FOREST_NODES_MAX, -INFINITY, INFINITY,
+		(st = model_load_column(l, forest, "feature", FOREST_NODES_MAX, -1,
+			 FEATURES_MAX - 1, &raw->feature, &raw->features)) ||
+		(st = model_load_column(l, forest, "split", FOREST_NODES_MAX, -INFINITY, INFINITY,
 			 &raw->split, &raw->splits)) ||
-		(st = load_column(l, forest, "left", FOREST_NODES_MAX, 0, node_max, &raw->left,
-			 &raw->lefts)) ||
-		(st = load_column(l, forest, "rows", FOREST_NODES_MAX, 1, FOREST_SAMPLE_MAX,
+		(st = model_load_column(l, forest, "left", FOREST_NODES_MAX, 0, node_max,
+			 &raw->left, &raw->lefts)) ||
+		(st = model_load_column(l, forest, "rows", FOREST_NODES_MAX, 1, FOREST_SAMPLE_MAX,
 			 &raw->rows, &raw->rowses)))
 		return st;
 	if (raw->features != raw->splits || raw->features != raw->lefts ||
@@ -365,8 +358,8 @@ static enum status load_forest(const struct load *l, const cJSON *root)
 
 	if (!cJSON_IsObject(forest))
 		return refuse(l, "\"forest\"", "is not an object");
-	if ((st = get_count(l, forest, "forest: ", "trees", 1, FOREST_TREES_MAX, &trees)) ||
-		(st = get_count(
+	if ((st = model_get_count(l, forest, "forest: ", "trees", 1, FOREST_TREES_MAX, &trees)) ||
+		(st = model_get_count(
 			 l, forest, "forest: ", "sample_size", 2, FOREST_SAMPLE_MAX, &sample_size)))
 		return st;
 	st = load_columns(l, forest, &raw);
@@ -391,7 +384,7 @@ static enum status load_provenance(const struct load *l, const cJSON *root)
 
 	if (!cJSON_IsObject(trained))
 		return refuse(l, "\"trained\"", "is not an object");
-	if ((st = get_count(l, trained, "trained: ", "rows", 1, 0x1p53, &model->rows)) ||
+	if ((st = model_get_count(l, trained, "trained: ", "rows", 1, 0x1p53, &model->rows)) ||
 		(st = get_text(l, trained, "trained: ", "seed", seed, sizeof(seed))) ||
 		(st = get_text(l, trained, "trained: ", "time", time, sizeof(time))) ||
 		(st = get_text(l, trained, "trained: ", "program", model->program,
@@ -435,7 +428,8 @@ static enum status load_root(const struct load *l, const cJSON *root)
 	if ((st = load_provenance(l, root)) || (st = load_features(l, root)) ||
 		(st = load_quantiles(l, root)) || (st = load_alarm(l, root)))
 		return st;
-	return load_forest(l, root);
+	return model->detector.kind == DETECTOR_FUSED ? model_load_fused(l, root)
+						      : load_forest(l, root);
 }
 
 static enum status check_seal(const char *path, const char *text, size_t len, struct why *why)

@@ -113,7 +113,10 @@ static void put_model(FILE *out, const struct model *model)
 	put_alarm(out, model);
 	put_features(out, model);
 	put_quantiles(out, model);
-	put_forest(out, forest_columns(model->detector.forest));
+	if (model->detector.kind == DETECTOR_FUSED)
+		model_put_fused(out, model->detector.fused);
+	else
+		put_forest(out, forest_columns(model->detector.forest));
 }
 
 /* The text with its seal; the caller's to free. */

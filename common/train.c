@@ -1,5 +1,6 @@
 #include "common/train.h"
 #include "common/rng.h"
+#include "common/train_internal.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -362,7 +363,7 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 	double *scratch = malloc(rows * sizeof(*scratch));
 	if (!model || !scratch)
 		st = fail(why, STATUS_NO_MEMORY, "no memory to train on %zu rows", rows);
-	else
+	else if (options->kind == DETECTOR_FOREST)
 		st = grow_forest(value, rows, schema->count, options, &model->detector.forest, why);
 	if (st != STATUS_OK) {
 		free(scratch);
@@ -379,10 +380,17 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 		model_destroy(model);
 		return st;
 	}
-	calibrate(model, value, rows, scratch, options);
+	if (options->kind == DETECTOR_FUSED)
+		st = train_fused(model, value, rows, options, why);
+	else
+		calibrate(model, value, rows, scratch, options);
 	model->rows = rows;
 	model->seed = options->seed;
 	free(scratch);
+	if (st != STATUS_OK) {
+		model_destroy(model);
+		return st;
+	}
 	*out = model;
 	return STATUS_OK;
 }

@@ -1,6 +1,8 @@
 /* Makes a model from rows: the scaler, the forest, the threshold. Same rows, options and seed
  * give the same model, bit for bit, on every machine with the same C library (log, exp2). Pure;
  * any thread.
+ * The threshold of the fused detector comes from scores by members that were fitted without the
+ * row (common/fused_fit), tightened by what its effective rows leave uncertain.
  * Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008, algorithms 1 and 2. */
 #ifndef ISOLDE_COMMON_TRAIN_H
 #define ISOLDE_COMMON_TRAIN_H

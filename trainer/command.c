@@ -131,13 +131,17 @@ static enum status sign(struct model *model, const char *baseline, struct why *w
 
 static void print_trained(const struct model *model, const struct options *o)
 {
-	const struct forest_columns *c = forest_columns(model->detector.forest);
+	const struct detector *d = &model->detector;
+	size_t sample_size = d->kind == DETECTOR_FUSED ? d->fused->sample_size
+						       : forest_columns(d->forest)->sample_size;
 
 	printf("\ntrained        %s: %zu trees of %zu rows, seed %llu, on %llu rows\n",
-		detector_name(model->detector.kind), c->trees, c->sample_size,
+		detector_name(d->kind), detector_trees(d), sample_size,
 		(unsigned long long)model->seed, (unsigned long long)model->rows);
-	printf("threshold      %.6f (the %g quantile of the training scores)\n", model->threshold,
-		model->quantile);
+	printf("threshold      %.6f (the %g %s)\n", model->threshold, model->quantile,
+		d->kind == DETECTOR_FUSED
+			? "of scores by members fitted without the row, tightened by one standard error"
+			: "quantile of the training scores");
 	printf("model          %s\n", o->model);
 	printf("id             %s\n", model->id);
 }
@@ -221,8 +225,10 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 
 	*out = (struct scoring){ .model = NULL };
 	enum status st = model_load(o->model, &out->model, why);
-	if (st == STATUS_OK)
+	if (st == STATUS_OK) {
+		detector_tabulate(&out->model->detector, FOREST_TABLE_BYTES);
 		st = csvfile_load(o->input, &out->csv, why);
+	}
 	if (st == STATUS_OK)
 		st = score_match(out->model, &out->csv, o->input, column, why);
 	if (st != STATUS_OK)

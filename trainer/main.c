@@ -33,7 +33,7 @@ static const struct argp_option train_options[] = {
 	{ "sample-size", KEY_SAMPLE_SIZE, "N", 0, "rows each tree is grown from (256)", 0 },
 	{ "seed", KEY_SEED, "N", 0, "of the random choices (42): the same seed, the same model",
 		0 },
-	{ "detector", KEY_DETECTOR, "NAME", 0, "kind of model: forest", 0 },
+	{ "detector", KEY_DETECTOR, "NAME", 0, "kind of model: forest, fused (forest)", 0 },
 	{ "unit", KEY_UNIT, "NAME=UNIT", 0, "unit of a feature, for people; repeatable", 0 },
 	{ "range", KEY_RANGE, "NAME=LOW:HIGH", 0, "range a feature can physically have; repeatable",
 		0 },
@@ -191,7 +191,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_DETECTOR:
 		if (!detector_parse(arg, &o->detector))
-			argp_error(state, "--detector: \"%s\" is unknown, there is: forest", arg);
+			argp_error(state, "--detector: \"%s\" is unknown, there are: forest, fused",
+				arg);
 		break;
 	case KEY_UNIT:
 		parse_unit(state, arg, next_amendment(state, o));

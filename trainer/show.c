@@ -53,8 +53,16 @@ static void print_scores(const struct model *model, FILE *out)
 
 static void print_detector(const struct model *model, FILE *out)
 {
-	const struct forest_columns *c = forest_columns(model->detector.forest);
+	const struct detector *d = &model->detector;
 
+	if (d->kind == DETECTOR_FUSED) {
+		fprintf(out,
+			"detector       fused: %zu trees of %zu rows, %zu nodes, %zu prototypes\n",
+			d->fused->trees, d->fused->sample_size, d->fused->nodes,
+			d->fused->prototypes);
+		return;
+	}
+	const struct forest_columns *c = forest_columns(d->forest);
 	fprintf(out, "detector       %s: %zu trees of %zu rows, %zu nodes\n",
 		detector_name(model->detector.kind), c->trees, c->sample_size, c->nodes);
 }

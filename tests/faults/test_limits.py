@@ -17,7 +17,7 @@ class Limits(FaultTest):
             rows = self.rows()
             until("readings flow", lambda: self.rows() > rows + 500, 30)
             began = time.monotonic()
-            self.assertEqual(self.agent.stop(5), 0)
+            self.assertEqual(self.agent.stop(10), 0)
             worst = max(worst, time.monotonic() - began)
             self.agent.launch()
         flood.stop()

@@ -387,7 +387,7 @@ static void test_words(void)
 	CU_ASSERT_TRUE(refuses_set("http.open_read=maybe"));
 	ASSERT_HOLDS(why.text, "--set http.open_read: \"maybe\" is neither yes nor no");
 	CU_ASSERT_TRUE(refuses_set("alerts.verdicts=some"));
-	ASSERT_HOLDS(why.text, "\"some\" is none of all, anomalies, none");
+	ASSERT_HOLDS(why.text, "\"some\" is none of all, anomalies, batch, none");
 	CU_ASSERT_TRUE(refuses_set("log.level=INFO"));
 	CU_ASSERT_TRUE(refuses_set("log.format=xml"));
 	CU_ASSERT_TRUE(accepts_set("http.open_read=true"));

@@ -52,7 +52,8 @@ struct published {
 	char text[1024];
 	int qos;
 	bool retain;
-	size_t rows; /* in the store, as others see it at that moment */
+	size_t rows;          /* in the store, as others see it at that moment */
+	size_t len, verdicts; /* of the whole text, which `text` may cut */
 };
 
 struct rig {
@@ -104,6 +105,10 @@ static bool take(
 	CU_ASSERT_EQUAL(strlen(payload), len);
 	snprintf(p->topic, sizeof(p->topic), "%s", topic);
 	snprintf(p->text, sizeof(p->text), "%s", payload);
+	p->len = len;
+	p->verdicts = 0;
+	for (const char *at = payload; (at = strstr(at, "{\"machine\":")); at++)
+		p->verdicts++;
 	p->qos = qos;
 	p->retain = retain;
 	p->rows = rows_of(rig, NULL);
@@ -772,6 +777,51 @@ static void test_feeds(void)
 	CU_ASSERT_EQUAL(verdicts_published(VERDICTS_NONE, 0), 0);
 }
 
+/* Commits of one, three and four hundred readings: an array each, in order, after the commit; what
+ * is too long for the broker in several. */
+static void test_batched_feed(void)
+{
+	struct rig *rig = new_rig();
+	size_t verdicts = 0, batches = 0;
+
+	stop(rig);
+	rig->options.alerts.verdicts = VERDICTS_BATCH;
+	start(rig);
+	readings(rig, 0, "n");
+	run(rig);
+	readings(rig, 1, "nan");
+	run(rig);
+	CU_ASSERT_EQUAL_FATAL(rig->published, 2);
+	for (size_t i = 0; i < rig->published; i++) {
+		CU_ASSERT_STRING_EQUAL(rig->publish[i].topic, "alerts/verdicts");
+		CU_ASSERT_FALSE(rig->publish[i].retain);
+		CU_ASSERT_EQUAL(rig->publish[i].rows, i == 0 ? 1 : 4);
+	}
+	CU_ASSERT_EQUAL(rig->publish[0].text[0], '[');
+	CU_ASSERT_STRING_EQUAL(rig->publish[0].text + strlen(rig->publish[0].text) - 2, "}]");
+	ASSERT_HOLDS(rig->publish[1].text, "[{\"machine\":\"press-1\"");
+	ASSERT_HOLDS(rig->publish[1].text, "},{\"machine\":\"press-1\"");
+
+	rig->away = true;
+	readings(rig, 10, "nnn");
+	run(rig);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_VERDICTS_UNPUBLISHED), 3);
+	rig->away = false;
+	for (int i = 0; i < BATCH_MAX; i++)
+		readings(rig, 100 + i, "n");
+	run(rig);
+	for (size_t i = 2; i < rig->published; i++) {
+		if (strcmp(rig->publish[i].topic, "alerts/verdicts") != 0)
+			continue;
+		CU_ASSERT_TRUE(rig->publish[i].len < 65000);
+		verdicts += rig->publish[i].verdicts;
+		batches++;
+	}
+	CU_ASSERT_EQUAL(verdicts, BATCH_MAX);
+	CU_ASSERT_TRUE(batches > 1);
+	end(rig);
+}
+
 /* ---- a store that fails ---- */
 
 /* Somebody else's transaction that does not end: every attempt fails. */
@@ -1244,6 +1294,7 @@ static CU_TestInfo cases[] = {
 	{ "a machine too many is rejected", test_machines_limit },
 	{ "a limit below the stored alarms does not stop the start", test_limit_below_alarms },
 	{ "verdicts are published as the settings ask", test_feeds },
+	{ "a batched feed is one array a commit", test_batched_feed },
 	{ "a batch that fails is tried again as if it were new", test_tried_again },
 	{ "a batch whose commit fails leaves nothing behind", test_commit_fails },
 	{ "what is shed costs rows, but no alarm", test_shed },

@@ -1,0 +1,93 @@
+/* Verdicts on their way to the broker. A message a reading makes the broker do its work twice;
+ * one message a commit costs it next to nothing, for those who can read an array. */
+#include "agent/pipeline_internal.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Of a batched message: below config/mosquitto.conf's max_packet_size, 65,536. A commit that needs
+ * more takes several. */
+enum { FEED_MAX = 60000 };
+
+struct feed {
+	size_t verdicts;
+	size_t len; /* of text, without the closing bracket */
+	char text[FEED_MAX];
+};
+
+enum status feed_create(const struct alerts_config *alerts, struct feed **out, struct why *why)
+{
+	*out = NULL;
+	if (alerts->verdicts != VERDICTS_BATCH)
+		return STATUS_OK;
+	*out = calloc(1, sizeof(**out));
+	return *out ? STATUS_OK : fail(why, STATUS_NO_MEMORY, "no memory for the verdict feed");
+}
+
+void feed_flush(struct pipeline *p)
+{
+	const struct pipeline_options *o = &p->options;
+	struct feed *feed = p->feed;
+
+	if (!feed || feed->verdicts == 0)
+		return;
+	feed->text[feed->len++] = ']';
+	feed->text[feed->len] = '\0';
+	if (!o->publish(o->context, "alerts/verdicts", feed->text, feed->len,
+		    (int)o->alerts.verdict_qos, false))
+		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, feed->verdicts);
+	feed->verdicts = 0;
+	feed->len = 0;
+}
+
+static void add_to_batch(struct pipeline *p, const struct verdict *verdict)
+{
+	struct feed *feed = p->feed;
+
+	if (feed->len + VERDICT_TEXT_MAX + 3 > FEED_MAX) /* comma, bracket, end */
+		feed_flush(p);
+	feed->text[feed->len++] = feed->verdicts ? ',' : '[';
+	feed->len += verdict_encode(
+		verdict, &p->schema, feed->text + feed->len, FEED_MAX - feed->len - 2);
+	feed->verdicts++;
+}
+
+static bool wants_message(const struct pipeline *p, const struct judgement *j)
+{
+	const struct alerts_config *alerts = &p->options.alerts;
+
+	return alerts->verdicts == VERDICTS_ALL ||
+		(alerts->verdicts == VERDICTS_ANOMALIES && j->verdict.anomalous);
+}
+
+enum status feed_persist(struct pipeline *p, size_t n, struct why *why)
+{
+	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
+	enum status st = STATUS_OK;
+
+	if (!p->options.outbox || p->options.alerts.verdict_qos == 0)
+		return STATUS_OK;
+	for (size_t i = 0; i < n && st == STATUS_OK; i++) {
+		const struct judgement *j = &p->judged[i];
+		if (j->reject != REJECT_NONE || j->duplicate || !wants_message(p, j))
+			continue;
+		snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
+		size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
+		st = outbox_put(p->options.outbox, topic, text, len, false, why);
+	}
+	return st;
+}
+
+void feed_add(struct pipeline *p, const struct judgement *j)
+{
+	const struct pipeline_options *o = &p->options;
+	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
+
+	if (p->feed)
+		add_to_batch(p, &j->verdict);
+	if (!wants_message(p, j) || (p->in_outbox && o->alerts.verdict_qos > 0))
+		return;
+	snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
+	size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
+	if (!o->publish(o->context, topic, text, len, (int)o->alerts.verdict_qos, false))
+		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, 1);
+}
