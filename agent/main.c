@@ -493,26 +493,25 @@ static void stop(struct agent *agent)
 	metrics_destroy(agent->metrics);
 }
 
-/* A damaged history is put aside, and on a disk that can only be read the agent does without. */
+/* A damaged history is put aside. With a disk that is full, fails or can only be read the agent
+ * does without, until it can: restarting would help nobody. */
 static enum status open_store(struct agent *agent, struct why *why)
 {
 	const char *path = agent->config->store.path;
 	enum status st = store_open(path, STORE_WRITE, &agent->store, why);
+	bool damaged = st == STATUS_CORRUPT;
 
-	if (st != STATUS_CORRUPT && st != STATUS_READ_ONLY)
+	if (!damaged && st != STATUS_READ_ONLY && st != STATUS_FULL && st != STATUS_IO)
 		return st;
 	log_error("%s%s", why->text,
-		st == STATUS_CORRUPT
-			? "; it is put aside, and a new history begun"
+		damaged ? "; it is put aside, and a new history begun"
 			: "; readings are scored and raise alarms, but are not stored");
-	bool damaged = st == STATUS_CORRUPT;
+	atomic_store(&agent->health.store_failing, !damaged);
+	atomic_store(&agent->health.store_read_only, st == STATUS_READ_ONLY);
 	st = store_open_unready(path, &agent->store, why);
 	if (st == STATUS_OK && damaged) {
 		st = store_reopen(agent->store, true, why);
 		metrics_add(agent->metrics, METRIC_STORE_PUT_ASIDE, 1);
-	} else if (st == STATUS_OK) {
-		atomic_store(&agent->health.store_failing, true);
-		atomic_store(&agent->health.store_read_only, true);
 	}
 	return st;
 }

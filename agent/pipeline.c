@@ -208,6 +208,19 @@ static void restore_counter(void *context, const char *name, int64_t value)
 	}
 }
 
+void ledger_beyond(const struct ledger *later, const struct ledger *earlier, struct ledger *out)
+{
+	struct ledger a = *later, b = *earlier;
+	char name[COUNTER_NAME_SIZE];
+	uint64_t *counter;
+
+	memset(out, 0, sizeof(*out));
+	for (int i = 0; (counter = counter_of(out, i, name)); i++) {
+		uint64_t one = *counter_of(&a, i, name), other = *counter_of(&b, i, name);
+		*counter = one > other ? one - other : 0;
+	}
+}
+
 void ledger_reserve(struct pipeline *p)
 {
 	struct ledger ledger;
@@ -263,6 +276,7 @@ static enum status restore(struct pipeline *p, struct why *why)
 	struct ledger ledger = p->persisted;
 	merge_ledger(p, &ledger);
 	metrics_restore(p->options.metrics, &ledger);
+	p->began = ledger;
 	alarms_restore_reserve(p);
 	return STATUS_OK;
 }

@@ -53,6 +53,7 @@ struct pipeline {
 	struct alarm_policy policy;         /* with the model in hand */
 	struct ledger persisted;            /* the counters as the store has them */
 	struct ledger persisting;           /* and as the batch in hand will leave them */
+	struct ledger began;                /* what the start knew of earlier runs */
 	bool alarms_unsent;                 /* of some machine */
 	bool alarms_unsaved;                /* of some machine */
 	struct judgement *judged;           /* [room] of the current batch */
@@ -103,6 +104,8 @@ enum status pace_write(
 void alarms_show(struct pipeline *p, const struct machine *m);
 void alarms_show_rates(struct pipeline *p);
 
+/* By how much each counter of one is larger than the other's; 0 where it is not. */
+void ledger_beyond(const struct ledger *later, const struct ledger *earlier, struct ledger *out);
 /* The counters into the reserve. */
 void ledger_reserve(struct pipeline *p);
 /* Takes over what the store holds. */

@@ -12,6 +12,17 @@ static void forget_store(struct pipeline *p)
 	}
 }
 
+/* The history was out of reach at the start, and the reserve may have been behind it: what it
+ * counts beyond what we began with happened before, and is added. */
+static void catch_up(struct pipeline *p)
+{
+	struct ledger missed;
+
+	ledger_beyond(&p->persisted, &p->began, &missed);
+	metrics_restore(p->options.metrics, &missed);
+	ledger_reserve(p);
+}
+
 static void note_put_aside(struct pipeline *p, const struct why *damage)
 {
 	log_error("%s; it is put aside as %s.corrupt-1, and a new history begun", damage->text,
@@ -37,10 +48,13 @@ enum status pipeline_mend(struct pipeline *p, enum status trouble, struct why *w
 		note_put_aside(p, &damage);
 	if (damaged || !was_ready)
 		forget_store(p);
-	if (!was_ready && !damaged)
+	if (!was_ready && !damaged) {
 		st = pipeline_take_over(p, why);
-	else if (p->options.outbox)
+		if (st == STATUS_OK)
+			catch_up(p);
+	} else if (p->options.outbox) {
 		st = outbox_reload(p->options.outbox, why);
+	}
 	p->store_known = st == STATUS_OK;
 	return st;
 }

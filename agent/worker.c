@@ -188,6 +188,24 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		model_slot_release(w->options.slot, model);
 }
 
+/* Nothing comes that would show whether the store can be written again: an empty batch does, and
+ * takes the counters along. */
+static void try_store(struct worker *w)
+{
+	struct why why;
+
+	if (w->failing_ns == 0 || time_monotonic_ns() < w->retry_ns)
+		return;
+	const struct model *model = model_slot_hold(w->options.slot, NULL);
+	enum status st = pipeline_run(w->options.pipeline, model, NULL, 0, PIPELINE_STORE, &why);
+	if (st == STATUS_OK)
+		note_recovery(w);
+	else
+		note_failure(w, st, &why);
+	if (model)
+		model_slot_release(w->options.slot, model);
+}
+
 static void prune(struct worker *w, size_t batch)
 {
 	size_t gone = retention_run(&w->options.retention, w->options.store, batch, time_now_ms(),
@@ -205,10 +223,12 @@ static void *work(void *context)
 		const struct message *messages;
 		size_t n = queue_pop(w->options.queue, BEAT_MS, w->options.batch, &messages);
 		note_connection(w);
-		if (n > 0)
+		if (n > 0) {
 			run_batch(w, messages, n);
-		else
+		} else {
 			mqtt_acknowledge(w->options.mqtt, NULL, 0);
+			try_store(w);
+		}
 		run_requests(w);
 		look_around(w);
 		if (w->failing_ns == 0)
@@ -231,6 +251,8 @@ enum status worker_start(const struct worker_options *options, struct worker **o
 		return fail(why, STATUS_NO_MEMORY, "no memory for the worker");
 	}
 	w->options = *options;
+	if (!store_ready(options->store))
+		w->failing_ns = time_monotonic_ns();
 	int rc = pthread_create(&w->thread, NULL, work, w);
 	if (rc != 0) {
 		free(w->receipts);

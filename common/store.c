@@ -110,8 +110,12 @@ enum status store_fail(struct store *store, const char *doing, struct why *why)
 	case SQLITE_READONLY:
 		status = STATUS_READ_ONLY;
 		break;
+	case SQLITE_CANTOPEN:
+	case SQLITE_IOERR: /* what a full disk makes of a file that has to grow to be opened */
+		if (sqlite3_system_errno(store->db) == ENOSPC || code == SQLITE_IOERR_SHMSIZE)
+			status = STATUS_FULL;
+		break;
 	}
-
 	return fail(why, status, "%s: %s: %s (SQLite %d)", store->path, doing,
 		sqlite3_errmsg(store->db), code);
 }
@@ -313,6 +317,21 @@ enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why
 	return STATUS_OK;
 }
 
+/* The disk's troubles may pass; whatever else keeps a file from being made does not. */
+static enum status status_of_errno(int error)
+{
+	switch (error) {
+	case EROFS:
+		return STATUS_READ_ONLY;
+	case ENOSPC:
+		return STATUS_FULL;
+	case EIO:
+		return STATUS_IO;
+	default:
+		return STATUS_CANT_CREATE;
+	}
+}
+
 /* One writer a file: two agents would overwrite each other's counters. The kernel lets go of the
  * lock when the process ends, however it ends. */
 enum status store_lock_writer(struct store *store, struct why *why)
@@ -326,8 +345,7 @@ enum status store_lock_writer(struct store *store, struct why *why)
 		return fail(why, STATUS_CANT_CREATE, "%.60s...: the path is too long", store->path);
 	store->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (store->lock < 0)
-		return fail(why, errno == EROFS ? STATUS_READ_ONLY : STATUS_CANT_CREATE, "%s: %s",
-			path, strerror(errno));
+		return fail(why, status_of_errno(errno), "%s: %s", path, strerror(errno));
 	if (flock(store->lock, LOCK_EX | LOCK_NB) != 0)
 		return fail(why, STATUS_CANT_CREATE, "%s: another agent writes it already",
 			store->path);

@@ -59,7 +59,17 @@ class Ext4(Disk):
         made = run("mkfs.ext4", "-q", "-F", self.image)
         if made.returncode:
             test.skipTest(f"no ext4 can be made: {made.stderr.strip()}")
-        super().__init__(test, ["-o", "loop", self.image])
+        super().__init__(test, ["-t", "ext4"])
+
+    def mount(self):
+        # A loop device of its own every time: where another mount namespace (a container begun
+        # meanwhile) still holds the dead file system, the old device would give it once more.
+        device = run("losetup", "--find", "--show", self.image)
+        if device.returncode:
+            return device
+        made = run("mount", *self.words, device.stdout.strip(), self.path)
+        run("losetup", "--detach", device.stdout.strip())  # when it is unmounted
+        return made
 
     def cut(self):
         """As if the machine lost its power: what was not flushed is gone."""
