@@ -301,6 +301,8 @@ bool store_stale(const struct store *store)
 	return stat(store->path, &now) != 0 || now.st_ino != store->inode;
 }
 
+enum { TRUNCATE_FRAMES = 1000 }; /* 4 MB */
+
 enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why *why)
 {
 	char path[4096];
@@ -309,9 +311,14 @@ enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why
 	FAILPOINT(during_checkpoint);
 	snprintf(path, sizeof(path), "%s-wal", store->path);
 	*wal_bytes = stat(path, &wal) == 0 ? wal.st_size : 0;
-	int mode = wal.st_size > STORE_WAL_BYTES ? SQLITE_CHECKPOINT_TRUNCATE
-						 : SQLITE_CHECKPOINT_PASSIVE;
-	int rc = sqlite3_wal_checkpoint_v2(store->db, NULL, mode, NULL, NULL);
+	int frames = 0, moved = 0;
+	int rc = sqlite3_wal_checkpoint_v2(
+		store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved);
+	/* This one holds the writer off until it is done: only when next to nothing is left to do.
+	 */
+	if (rc == SQLITE_OK && wal.st_size > STORE_WAL_BYTES && frames - moved < TRUNCATE_FRAMES)
+		rc = sqlite3_wal_checkpoint_v2(
+			store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
 		return store_fail(store, "moving the WAL into the file", why);
 	return STATUS_OK;
