@@ -158,7 +158,7 @@ const struct setting settings[] = {
 
 	TEXT(model, path, "data/models/default.json", 1, NULL,
 		"The model file that isolde-trainer made."),
-	INTEGER(model, table_bytes, "16777216", 0, 1073741824, "bytes",
+	INTEGER(model, table_bytes, "2097152", 0, 1073741824, "bytes",
 		"Memory for tables that score it faster, to the same bits; 0: none"),
 
 	INTEGER(reading, late_s, "60", 1, 86400, "s",
