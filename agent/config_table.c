@@ -168,7 +168,7 @@ const struct setting settings[] = {
 	INTEGER(reading, machines, "10000", 1, 10000, "machines",
 		"Readings of further machines are rejected"),
 	INTEGER(reading, queue_kb, "20480", 64, 1048576, "KB",
-		"Room for readings that wait; when it is full the oldest are dropped"),
+		"Room for readings that wait; without it QoS 1 waits at the broker, QoS 0 is dropped"),
 
 	INTEGER(alarm, raise_count, "3", 1, 64, "readings",
 		"Anomalous readings that raise an alarm ..."),

@@ -139,9 +139,14 @@ struct agent {
 static void take_reading(struct agent *agent, const struct message *message)
 {
 	struct ledger change = { .received = 0 };
+	size_t *dropped = &change.dropped[DROP_QUEUE];
 
-	metrics_received(agent->metrics);
-	change.dropped[DROP_QUEUE] = queue_push(agent->queue, message);
+	if (!queue_admit(agent->queue, message, dropped))
+		metrics_add(agent->metrics, METRIC_REFUSED, 1);
+	else {
+		metrics_received(agent->metrics);
+		*dropped += !queue_push(agent->queue, message);
+	}
 	if (change.dropped[DROP_QUEUE] > 0)
 		metrics_settle(agent->metrics, &change);
 }
@@ -188,7 +193,9 @@ static void on_message(void *context, const struct mqtt_message *in)
 		take_reading(agent, &message);
 		return;
 	}
-	(void)queue_push(agent->requests_queue, &message); /* a dropped one goes unanswered */
+	size_t dropped; /* those go unanswered */
+	if (queue_admit(agent->requests_queue, &message, &dropped))
+		(void)queue_push(agent->requests_queue, &message);
 	queue_nudge(agent->queue);
 }
 

@@ -80,6 +80,8 @@ static const char *const metric_help[METRIC_COUNT] = {
 	[METRIC_STORE_PUT_ASIDE] = "Damaged histories that were put aside.",
 	[METRIC_BROKER_DROPPED] = "Messages the broker dropped for slow clients, by its $SYS.",
 	[METRIC_PRUNED] = "Readings that went from the history for their age or its size.",
+	[METRIC_REFUSED] =
+		"QoS-1 messages left for the broker to deliver again: there was no room.",
 	[METRIC_SEQUENCE_GAPS] = "Readings that never came, by the gaps in seq.",
 	[METRIC_WAL_BYTES] = "Size of the history's write-ahead log.",
 	[METRIC_OUTBOX] = "Messages the broker has not acknowledged yet.",

@@ -62,6 +62,7 @@ struct ledger {
 	X(STORE_PUT_ASIDE, "isolde_store_put_aside_total")                        \
 	X(BROKER_DROPPED, "isolde_broker_dropped_messages")                       \
 	X(PRUNED, "isolde_history_pruned_total")                                  \
+	X(REFUSED, "isolde_messages_refused_total")                               \
 	X(SEQUENCE_GAPS, "isolde_sequence_gaps_total")                            \
 	X(WAL_BYTES, "isolde_store_wal_bytes")                                    \
 	X(OUTBOX, "isolde_outbox_messages")                                       \

@@ -7,7 +7,7 @@
 
 enum { QUEUE_BYTES_MIN = 64 * 1024 };
 
-/* Topics are told apart by a hash; two that meet are counted as one, and no harm is done. */
+/* Topics are told apart by a hash; two that meet are counted as one, and share a share. */
 enum { SHARES = 4096 };
 
 /* A record in the ring: a struct message whose pointers mean nothing yet, then the topic's and
@@ -17,10 +17,10 @@ struct queue {
 	pthread_cond_t pushed;
 	char *ring; /* [size] */
 	size_t size, head, used, count;
-	struct mqtt_receipt lost[QUEUE_LOST_MAX];
-	size_t lost_count;
-	uint32_t share[SHARES]; /* bytes in the ring by topic */
+	uint32_t share[SHARES]; /* bytes of QoS 0 in the ring by topic */
 	size_t sharers;         /* topics that have any */
+	size_t kept;            /* bytes of QoS 1: these are never dropped */
+	size_t refused;
 	bool closed;
 	bool nudged; /* since the last queue_pop */
 
@@ -127,74 +127,186 @@ static unsigned share_of(const char *topic, size_t len)
 	return hash % SHARES;
 }
 
-static bool is_greedy(const struct queue *queue, unsigned share, size_t size)
+static void count_in(struct queue *queue, const struct message *message)
 {
-	return queue->sharers > 1 && queue->used + size > queue->size / 4 * 3 &&
-		queue->share[share] + size > queue->size / 2 / queue->sharers;
+	size_t size = record_size(message);
+
+	queue->count++;
+	if (message->qos > 0) {
+		queue->kept += size;
+		return;
+	}
+	queue->sharers += queue->share[message->share] == 0;
+	queue->share[message->share] += (uint32_t)size;
 }
 
-static void note_lost(struct queue *queue, const struct message *message)
+static void count_out(struct queue *queue, const struct message *message)
 {
-	if (message->qos > 0 && queue->lost_count < QUEUE_LOST_MAX)
-		queue->lost[queue->lost_count++] = message->receipt;
+	size_t size = record_size(message);
+
+	queue->count--;
+	if (message->qos > 0) {
+		queue->kept -= size;
+		return;
+	}
+	queue->share[message->share] -= (uint32_t)size;
+	queue->sharers -= queue->share[message->share] == 0;
+}
+
+static bool has_room(const struct queue *queue, size_t size)
+{
+	return queue->size - queue->used >= size;
+}
+
+/* Bytes of QoS 0 that a topic may fill when room is scarce, one more having come if `with`. */
+static size_t fair_share(const struct queue *queue, size_t with)
+{
+	size_t sharers = queue->sharers + with;
+
+	return sharers > 0 ? (queue->size - queue->kept) / sharers : queue->size;
+}
+
+static bool is_new(const struct queue *queue, const struct message *message)
+{
+	return message->qos == 0 && queue->share[message->share] == 0;
+}
+
+/* Room is scarce, others are there too, and this topic has had its share. One message is nobody too
+ * many. */
+static bool is_greedy(const struct queue *queue, const struct message *message)
+{
+	size_t size = record_size(message);
+
+	return message->qos == 0 && !is_new(queue, message) && queue->sharers > 1 &&
+		queue->used + size > queue->size / 4 * 3 &&
+		queue->share[message->share] + size > fair_share(queue, 0);
 }
 
 static void remove_oldest(struct queue *queue, const struct message *oldest)
 {
 	size_t size = record_size(oldest);
 
-	queue->share[oldest->share] -= (uint32_t)size;
-	queue->sharers -= queue->share[oldest->share] == 0;
+	count_out(queue, oldest);
 	queue->used -= size;
-	queue->count--;
 	/* Empty, it begins at the front again: pages behind the longest backlog are never touched.
 	 */
 	queue->head = queue->count > 0 ? (queue->head + size) % queue->size : 0;
 }
 
-static size_t make_room(struct queue *queue, size_t wanted)
+/* Bytes within the ring, towards its head; both offsets count from there. */
+static void move(struct queue *queue, size_t to, size_t from, size_t len)
 {
-	struct message oldest;
-	size_t dropped = 0;
+	while (len > 0 && to != from) {
+		size_t a = (queue->head + to) % queue->size;
+		size_t b = (queue->head + from) % queue->size;
+		size_t n = at_most(len, queue->size - (a > b ? a : b));
 
-	for (; queue->size - queue->used < wanted; dropped++) {
+		memmove(queue->ring + a, queue->ring + b, n);
+		to += n;
+		from += n;
+		len -= n;
+	}
+}
+
+static bool any_above(const struct queue *queue, size_t share)
+{
+	for (size_t i = 0; i < SHARES; i++)
+		if (queue->share[i] > share)
+			return true;
+	return false;
+}
+
+/* Topics that fill more than `fair` lose their oldest until they fill half of it, so that the
+ * ring is gone through once for very many messages. How many went. */
+static size_t trim(struct queue *queue, size_t fair)
+{
+	bool loud[SHARES];
+	size_t dropped = 0, to = 0, used = queue->used;
+	struct message message;
+
+	for (size_t i = 0; i < SHARES; i++)
+		loud[i] = queue->share[i] > fair;
+	for (size_t from = 0, size; from < used; from += size) {
+		peek(queue, from, &message, sizeof(message));
+		size = record_size(&message);
+		if (message.qos == 0 && loud[message.share] &&
+			queue->share[message.share] > fair / 2) {
+			count_out(queue, &message);
+			dropped++;
+			continue;
+		}
+		move(queue, to, from, size);
+		to += size;
+	}
+	queue->used = to;
+	return dropped;
+}
+
+/* Drops what may be dropped, while there is no room for the message: first of who has more than a
+ * fair share, then the oldest, if it is of QoS 0. How many went. */
+static size_t make_room(struct queue *queue, const struct message *message)
+{
+	size_t size = record_size(message), dropped = 0;
+	size_t fair = fair_share(queue, is_new(queue, message));
+	struct message oldest;
+
+	if (!has_room(queue, size) && any_above(queue, fair))
+		dropped = trim(queue, fair);
+	while (!has_room(queue, size)) {
 		peek(queue, 0, &oldest, sizeof(oldest));
-		note_lost(queue, &oldest);
+		if (oldest.qos > 0)
+			break;
 		remove_oldest(queue, &oldest);
+		dropped++;
 	}
 	return dropped;
 }
 
-size_t queue_push(struct queue *queue, const struct message *message)
+/* As it is kept: cut to its limits, without pointers. */
+static struct message to_keep(const struct message *message)
 {
 	struct message kept = *message;
-	size_t dropped = 0;
 
 	kept.topic_len = at_most(message->topic_len, QUEUE_TOPIC_MAX);
 	kept.len = at_most(message->len, PAYLOAD_MAX);
 	if (kept.full_len < message->len)
 		kept.full_len = message->len;
 	kept.topic = kept.payload = NULL;
-
-	size_t size = record_size(&kept);
 	kept.share = share_of(message->topic, kept.topic_len);
+	return kept;
+}
+
+bool queue_admit(struct queue *queue, const struct message *message, size_t *dropped)
+{
+	struct message kept = to_keep(message);
 
 	pthread_mutex_lock(&queue->lock);
-	if (!queue->closed && is_greedy(queue, kept.share, size)) {
-		note_lost(queue, &kept);
-		dropped = 1;
-	} else if (!queue->closed) {
-		dropped = make_room(queue, size);
-		queue->sharers += queue->share[kept.share] == 0;
-		queue->share[kept.share] += (uint32_t)size;
+	*dropped = 0;
+	if (!queue->closed && !is_greedy(queue, &kept))
+		*dropped = make_room(queue, &kept);
+	bool room = has_room(queue, record_size(&kept)) && !queue->closed;
+	if (!room && kept.qos > 0)
+		queue->refused++;
+	pthread_mutex_unlock(&queue->lock);
+	return room || kept.qos == 0;
+}
+
+bool queue_push(struct queue *queue, const struct message *message)
+{
+	struct message kept = to_keep(message);
+
+	pthread_mutex_lock(&queue->lock);
+	bool taken =
+		!queue->closed && !is_greedy(queue, &kept) && has_room(queue, record_size(&kept));
+	if (taken) {
+		count_in(queue, &kept);
 		put(queue, &kept, sizeof(kept));
 		put(queue, message->topic, kept.topic_len);
 		put(queue, message->payload, kept.len);
-		queue->count++;
 		pthread_cond_signal(&queue->pushed);
 	}
 	pthread_mutex_unlock(&queue->lock);
-	return dropped;
+	return taken;
 }
 
 static struct timespec deadline_after(int timeout_ms)
@@ -253,15 +365,13 @@ size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct m
 	return n;
 }
 
-size_t queue_take_lost(struct queue *queue, struct mqtt_receipt *out, size_t max)
+size_t queue_take_refused(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
-	size_t n = at_most(queue->lost_count, max);
-	memcpy(out, queue->lost, n * sizeof(*out));
-	memmove(queue->lost, queue->lost + n, (queue->lost_count - n) * sizeof(*out));
-	queue->lost_count -= n;
+	size_t refused = queue->count == 0 ? queue->refused : 0;
+	queue->refused -= refused;
 	pthread_mutex_unlock(&queue->lock);
-	return n;
+	return refused;
 }
 
 void queue_nudge(struct queue *queue)

@@ -1,9 +1,17 @@
 /* Bounded hand-off from the MQTT callback to the worker: a ring of bytes, so that short messages
  * take little room, begun anew whenever it is empty, so that it touches no more memory than its
- * longest backlog took. Full, it drops the oldest: a late reading is worth less than a fresh one.
- * Before that, from three quarters on, a topic that fills more than its share gets nothing more in,
- * so that one machine in a loop does not push the others' readings out.
- * Any number of threads push, one pops. Pushing never waits longer than a memcpy. */
+ * longest backlog took.
+ *
+ * QoS 1 is never dropped: without room it is refused, stays unacknowledged, and the broker
+ * delivers it again on the next connection. QoS 0 is dropped when room is scarce, by fair shares: a
+ * topic with more bytes than the ring's divided by the topics in it loses its oldest messages, so
+ * that one machine in a loop does not push the others' readings out; where nobody has more, the
+ * oldest go, for a late reading is worth less than a fresh one. (Max-min fairness: Demers, Keshav,
+ * Shenker, "Analysis and Simulation of a Fair Queueing Algorithm", 1989; McKenney's "Stochastic
+ * Fairness Queueing", 1990, for the hashed shares.)
+ *
+ * One thread pushes, one pops, any may ask. Pushing waits for no more than a memcpy, or where
+ * shares are cut one pass over the ring. */
 #ifndef ISOLDE_AGENT_QUEUE_H
 #define ISOLDE_AGENT_QUEUE_H
 
@@ -33,11 +41,19 @@ struct queue;
 enum status queue_create(size_t bytes, struct queue **out) MUST_USE;
 void queue_destroy(struct queue *queue); /* NULL is fine */
 
-/* Copies. Payloads are cut at PAYLOAD_MAX, topics at QUEUE_TOPIC_MAX. Returns how many
- * messages were dropped: old ones to make room, or this one. A closed queue does not take the
- * message: unacknowledged, it comes again on the next connection. */
 enum { QUEUE_TOPIC_MAX = 512 };
-size_t queue_push(struct queue *queue, const struct message *message);
+
+/* To be asked before each push: drops what must go for this message, *dropped of them. False: of
+ * QoS 1 and without room, or the queue is closed; it is not to be pushed. */
+bool queue_admit(struct queue *queue, const struct message *message, size_t *dropped) MUST_USE;
+
+/* Copies. Payloads are cut at PAYLOAD_MAX, topics at QUEUE_TOPIC_MAX. False: not taken, because its
+ * topic has had its share or the queue is closed. */
+bool queue_push(struct queue *queue, const struct message *message);
+
+/* How many were refused, since it last said so; 0 until the queue is empty, when it is time to ask
+ * the broker for them. */
+size_t queue_take_refused(struct queue *queue);
 
 /* Waits up to timeout_ms for a message, then takes what is there, at most `max`; the messages
  * are borrowed until the next call. 0 on time-out, and once closed and empty. */
@@ -45,12 +61,6 @@ size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct m
 
 /* Who waits in queue_pop comes back at once, if with nothing: something else needs doing. */
 void queue_nudge(struct queue *queue);
-
-/* The receipts of dropped QoS-1 messages, at most `max` of them: they are counted, and have to be
- * acknowledged, or they would hold their place in the broker's window. Beyond QUEUE_LOST_MAX they
- * are forgotten, and come again with the next connection. */
-enum { QUEUE_LOST_MAX = 1024 };
-size_t queue_take_lost(struct queue *queue, struct mqtt_receipt *out, size_t max);
 
 /* No more messages; what is inside can still be popped. */
 void queue_close(struct queue *queue);

@@ -22,27 +22,42 @@ enum { MEND_MS = 500 };
 struct worker {
 	struct worker_options options;
 	pthread_t thread;
-	struct mqtt_receipt *receipts; /* [options.batch + REQUESTS_MAX + QUEUE_LOST_MAX] */
+	struct mqtt_receipt *receipts; /* [options.batch + REQUESTS_MAX] */
 	uint64_t connects;             /* of the connection, when alarms were last published */
 	int64_t failing_ns;            /* monotonic: since when the store fails, 0: it does not */
 	int64_t retry_ns;              /* when it is tried again */
 	int64_t mend_ns;               /* and opened again, at the earliest */
 	int64_t ticked_ns;             /* when pipeline_tick was last called */
-	struct log_limit store_limit;
+	struct log_limit store_limit, refused_limit;
 };
 
-/* Messages of a queue that are done with. */
-static void acknowledge(
-	struct worker *w, struct queue *queue, const struct message *messages, size_t n)
+/* Messages that are done with. */
+static void acknowledge(struct worker *w, const struct message *messages, size_t n)
 {
-	/* First those that were dropped while these were on their way: they are the older ones. */
-	size_t receipts = queue_take_lost(queue, w->receipts, QUEUE_LOST_MAX);
+	size_t receipts = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		if (messages[i].qos > 0)
 			w->receipts[receipts++] = messages[i].receipt;
 	}
 	mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
+}
+
+/* Mosquitto 2.0.11 sends beyond its max_inflight_messages while it drains the queue of a client
+ * that was away. What found no room here comes again with the next connection, so there has to be
+ * one, as soon as there is room. */
+static void ask_again(struct worker *w)
+{
+	size_t refused =
+		queue_take_refused(w->options.queue) + queue_take_refused(w->options.requests);
+
+	if (refused == 0)
+		return;
+	log_limited(&w->refused_limit, LOG_LEVEL_WARNING,
+		"%zu messages found no room (reading.queue_kb) and were left to the broker; "
+		"connecting anew, so that it sends them again",
+		refused);
+	mqtt_renew(w->options.mqtt);
 }
 
 static void run_requests(struct worker *w)
@@ -59,7 +74,7 @@ static void run_requests(struct worker *w)
 			w->options.on_request(w->options.context, &messages[i]);
 	}
 	if (n > 0)
-		acknowledge(w, w->options.requests, messages, n);
+		acknowledge(w, messages, n);
 }
 
 static void run_command(void *context, const struct command *command, struct command_answer *answer)
@@ -183,7 +198,7 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		look_around(w);
 	}
 	if (outcome == OUTCOME_DONE)
-		acknowledge(w, w->options.queue, messages, n);
+		acknowledge(w, messages, n);
 	if (model)
 		model_slot_release(w->options.slot, model);
 }
@@ -230,6 +245,7 @@ static void *work(void *context)
 			try_store(w);
 		}
 		run_requests(w);
+		ask_again(w);
 		look_around(w);
 		if (w->failing_ns == 0)
 			prune(w, n);
@@ -244,8 +260,7 @@ enum status worker_start(const struct worker_options *options, struct worker **o
 	struct worker *w = calloc(1, sizeof(*w));
 
 	if (w)
-		w->receipts = calloc(
-			options->batch + REQUESTS_MAX + QUEUE_LOST_MAX, sizeof(*w->receipts));
+		w->receipts = calloc(options->batch + REQUESTS_MAX, sizeof(*w->receipts));
 	if (!w || !w->receipts) {
 		free(w);
 		return fail(why, STATUS_NO_MEMORY, "no memory for the worker");

@@ -51,6 +51,7 @@ struct mqtt {
 	_Atomic int64_t
 		moved_ns;      /* monotonic: when a publish last came to its end, or began alone */
 	_Atomic int64_t up_ns; /* when the connection came up */
+	atomic_bool ending;    /* it is we who end it */
 	_Atomic int64_t short_ns[MQTT_TAKEOVERS + 1]; /* ends of short connections, by turns */
 	_Atomic unsigned shorts;
 	pthread_mutex_t lock; /* of what follows */
@@ -251,6 +252,7 @@ static void on_connected(void *context, char *cause)
 	(void)mqtt_tls_shaken();
 	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
 	atomic_store(&mqtt->up_ns, time_monotonic_ns());
+	atomic_store(&mqtt->ending, false);
 	atomic_store(&mqtt->moved_ns, time_monotonic_ns());
 	atomic_store(&mqtt->connected, true);
 	atomic_fetch_add(&mqtt->connects, 1);
@@ -301,7 +303,8 @@ static void note_short(struct mqtt *mqtt)
 {
 	int64_t now = time_monotonic_ns();
 
-	if (now - atomic_load(&mqtt->up_ns) > SHORT_S * INT64_C(1000000000))
+	if (atomic_load(&mqtt->ending) ||
+		now - atomic_load(&mqtt->up_ns) > SHORT_S * INT64_C(1000000000))
 		return;
 	unsigned turn = atomic_fetch_add(&mqtt->shorts, 1) % (MQTT_TAKEOVERS + 1);
 	atomic_store(&mqtt->short_ns[turn], now);
@@ -783,16 +786,24 @@ bool mqtt_end_stalled(struct mqtt *mqtt)
 {
 	int64_t long_ago = time_monotonic_ns() - MQTT_STALL_S * INT64_C(1000000000);
 
-	if (!mqtt->ack || !atomic_load(&mqtt->connected) || atomic_load(&mqtt->up_ns) > long_ago)
+	if (!mqtt->ack || !atomic_load(&mqtt->connected) || atomic_load(&mqtt->ending) ||
+		atomic_load(&mqtt->up_ns) > long_ago)
 		return false;
 	bool publishes = atomic_load(&mqtt->unsent) > 0 && atomic_load(&mqtt->moved_ns) < long_ago;
 	if (!publishes && !mqtt_ack_stalled_since(mqtt->ack, long_ago))
 		return false;
 	log_warning("the connection to the broker %s moves nothing for %d s, making it anew",
 		mqtt->server, MQTT_STALL_S);
-	mqtt_ack_break(mqtt->ack);
-	atomic_store(&mqtt->up_ns, time_monotonic_ns()); /* once */
+	mqtt_renew(mqtt);
 	return true;
+}
+
+void mqtt_renew(struct mqtt *mqtt)
+{
+	if (!mqtt->ack)
+		return;
+	atomic_store(&mqtt->ending, true);
+	mqtt_ack_break(mqtt->ack);
 }
 
 bool mqtt_connected(const struct mqtt *mqtt)

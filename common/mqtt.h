@@ -102,6 +102,10 @@ void mqtt_trouble(const struct mqtt *mqtt, char *out, size_t size);
 enum { MQTT_STALL_S = 30 };
 bool mqtt_end_stalled(struct mqtt *mqtt);
 
+/* Ends the connection so that the next one brings what was never acknowledged. From the thread that
+ * acknowledges; only with acknowledge_later. */
+void mqtt_renew(struct mqtt *mqtt);
+
 /* Connections that came up and were lost again within seconds, in the last minute: above
  * MQTT_TAKEOVERS another client probably bears our id, and the two keep throwing each other out. */
 enum { MQTT_TAKEOVERS = 3 };

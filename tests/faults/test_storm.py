@@ -1,5 +1,6 @@
 """One machine storms at many times its share while others are quiet."""
 
+import signal
 import time
 
 from faults import Flood, FaultTest, figure, main, scaled, until
@@ -15,6 +16,20 @@ class Storm(FaultTest):
         quiet.finish()
         self.settle(storm.published + quiet.published, 120)
         figure(f"storm of QoS 1: {self.check(storm, quiet)}")
+
+    def test_qos_1_without_room_is_refused_and_comes_again(self):
+        """A queue far smaller than the broker's window, and a worker that is slow to begin with."""
+        self.agent.settings["reading.queue_kb"] = "64"
+        self.agent.settings["store.batch"] = "1"
+        self.agent.start()
+        self.agent.process.send(signal.SIGSTOP)
+        flood = self.flood(count=scaled(2000, 4000), machines=5, window=50000)
+        flood.finish()
+        self.agent.process.send(signal.SIGCONT)
+        self.settle(flood.published, 120)
+        refused = self.agent.metrics()["isolde_messages_refused_total"]
+        self.assertGreater(refused, 0)
+        figure(f"no room for QoS 1: {self.check(flood)}, {refused:.0f} refused")
 
     def test_qos_0_is_dropped_by_fair_shares_and_counted(self):
         self.agent.settings["reading.queue_kb"] = "64"

@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,19 +18,30 @@ static struct queue *queue_of(size_t bytes)
 	return queue;
 }
 
-static size_t push(struct queue *queue, const char *topic, const void *payload, size_t len, int id)
+/* As the agent does it: how many messages were dropped, this one perhaps; -1: it was refused. */
+static int push_qos(
+	struct queue *queue, int qos, const char *topic, const void *payload, size_t len, int id)
 {
 	struct message message = { .received_ms = 1000 + id,
 		.received_ns = 2000 + id,
 		.receipt = { .packet_id = id },
-		.qos = 1,
+		.qos = qos,
 		.retained = id % 2 == 1,
 		.topic = topic,
 		.topic_len = strlen(topic),
 		.payload = payload,
 		.len = len };
 
-	return queue_push(queue, &message);
+	size_t dropped = 0;
+	if (!queue_admit(queue, &message, &dropped))
+		return -1;
+	bool taken = queue_push(queue, &message);
+	return (int)dropped + !taken;
+}
+
+static int push(struct queue *queue, const char *topic, const void *payload, size_t len, int id)
+{
+	return push_qos(queue, 0, topic, payload, len, id);
 }
 
 static void test_round_trip(void)
@@ -37,7 +49,7 @@ static void test_round_trip(void)
 	struct queue *queue = queue_of(SMALLEST);
 	const struct message *message;
 
-	CU_ASSERT_EQUAL(push(queue, "factory/a/reading", "{\0}", 3, 7), 0);
+	CU_ASSERT_EQUAL(push_qos(queue, 1, "factory/a/reading", "{\0}", 3, 7), 0);
 	CU_ASSERT_EQUAL(push(queue, "", NULL, 0, 8), 0);
 	CU_ASSERT_EQUAL(queue_length(queue), 2);
 
@@ -136,7 +148,7 @@ static void test_drop_oldest(void)
 
 	for (int i = 0; i < 100; i++) {
 		memset(payload, (char)i, sizeof(payload));
-		dropped += push(queue, "a/b", payload, sizeof(payload), i);
+		dropped += (size_t)push(queue, "a/b", payload, sizeof(payload), i);
 	}
 
 	CU_ASSERT_EQUAL(queue_length(queue), 6); /* of 10 083 bytes in 65 536 */
@@ -159,7 +171,7 @@ static void test_drop_many(void)
 	while (push(queue, "t", "p", 1, 1) == 0)
 		short_ones++;
 
-	size_t dropped = push(queue, "t", payload, sizeof(payload), 2);
+	size_t dropped = (size_t)push(queue, "t", payload, sizeof(payload), 2);
 
 	CU_ASSERT(dropped > 100);
 	CU_ASSERT_EQUAL(queue_length(queue), short_ones + 1 - dropped);
@@ -170,21 +182,95 @@ static void test_drop_many(void)
 	queue_destroy(queue);
 }
 
-static void test_lost_receipts(void)
+/* QoS 1 is refused, QoS 0 makes room for it, and nothing makes it go. */
+static void test_refuse(void)
 {
 	struct queue *queue = queue_of(SMALLEST);
-	struct mqtt_receipt lost[QUEUE_LOST_MAX];
-	int id = 0;
-	while (push(queue, "t", "p", 1, id) == 0)
-		id++;
+	const struct message *message;
+	char payload[200] = { 0 };
+	int held = 0;
 
-	size_t dropped = 1 + push(queue, "t", "p", 1, ++id);
+	while (push_qos(queue, 1, "a", payload, sizeof(payload), held) == 0)
+		held++;
+	CU_ASSERT_EQUAL(push_qos(queue, 1, "b", payload, sizeof(payload), held), -1);
+	CU_ASSERT_EQUAL(push_qos(queue, 0, "c", payload, sizeof(payload), 1), 1); /* itself */
+	CU_ASSERT_EQUAL(queue_take_refused(queue), 0); /* there is no room for them yet */
 
-	CU_ASSERT_EQUAL(queue_take_lost(queue, lost, 1), 1);
-	CU_ASSERT_EQUAL(lost[0].packet_id, 0);
-	CU_ASSERT_EQUAL_FATAL(queue_take_lost(queue, lost, QUEUE_LOST_MAX), dropped - 1);
-	CU_ASSERT_EQUAL(lost[0].packet_id, 1);
-	CU_ASSERT_EQUAL(queue_take_lost(queue, lost, QUEUE_LOST_MAX), 0);
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, SIZE_MAX, &message), (size_t)held);
+	for (int i = 0; i < held; i++)
+		CU_ASSERT_EQUAL(message[i].receipt.packet_id, i);
+	CU_ASSERT_EQUAL(queue_take_refused(queue), 2);
+	CU_ASSERT_EQUAL(queue_take_refused(queue), 0);
+
+	while (push_qos(queue, 0, "c", payload, sizeof(payload), 1) == 0)
+		;
+	CU_ASSERT(push_qos(queue, 1, "a", payload, sizeof(payload), 77) > 0);
+	size_t n = queue_pop(queue, 0, SIZE_MAX, &message);
+	CU_ASSERT_EQUAL(message[n - 1].receipt.packet_id, 77);
+	queue_destroy(queue);
+}
+
+/* The worker is away while one machine sends 20,000 readings and nine send 25 each. */
+static void test_fair_shares(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	char payload[100], topic[16];
+	int quiet = 0, dropped = 0, next[9] = { 0 };
+	memset(payload, 'x', sizeof(payload));
+
+	for (int i = 0; i < 20000; i++) {
+		dropped += push(queue, "loud", payload, sizeof(payload), i);
+		if (i % 100 == 0 && quiet < 225) {
+			snprintf(topic, sizeof(topic), "quiet-%d", quiet % 9);
+			dropped += push(queue, topic, payload, sizeof(payload), quiet / 9);
+			quiet++;
+		}
+	}
+
+	size_t n = queue_pop(queue, 0, SIZE_MAX, &message), heard = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (message[i].topic[0] == 'l')
+			continue;
+		int machine = message[i].topic[6] - '0';
+		CU_ASSERT_EQUAL(message[i].receipt.packet_id, next[machine]);
+		next[machine]++;
+		heard++;
+		CU_ASSERT_EQUAL(memcmp(message[i].payload, payload, sizeof(payload)), 0);
+	}
+	CU_ASSERT_EQUAL(heard, (size_t)quiet);
+	CU_ASSERT_EQUAL((int)n + dropped, 20000 + quiet);
+	CU_ASSERT(n > heard); /* the loud one has its share */
+	queue_destroy(queue);
+}
+
+/* Shares are cut wherever in the ring the head is, with messages of every length. */
+static void test_cut_shares(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	static char payload[1000];
+	int loud = 0, quiet = 0, dropped = 0, popped = 0, last = -1;
+
+	for (int round = 0; round < 300; round++) {
+		for (int i = 0; i < 200; i++, loud++) {
+			memset(payload, (char)loud, sizeof(payload));
+			dropped += push(queue, "a/b", payload, (size_t)(loud * 37 % 1000), loud);
+		}
+		memset(payload, (char)quiet, sizeof(payload));
+		dropped += push(queue, "q", payload, 500, quiet++);
+		size_t n = queue_pop(queue, 0, (size_t)(20 + round % 50), &message);
+		for (size_t i = 0; i < n; i++) {
+			bool loud_one = strcmp(message[i].topic, "a/b") == 0;
+			if (loud_one &&
+				(!intact(&message[i]) || message[i].receipt.packet_id <= last))
+				CU_FAIL_FATAL("a message is torn or out of order");
+			if (loud_one)
+				last = message[i].receipt.packet_id;
+		}
+		popped += (int)n;
+	}
+	CU_ASSERT_EQUAL((int)queue_length(queue) + popped + dropped, loud + quiet);
 	queue_destroy(queue);
 }
 
@@ -210,7 +296,8 @@ static void test_close(void)
 	queue_close(queue);
 
 	CU_ASSERT_FALSE(queue_drained(queue));
-	CU_ASSERT_EQUAL(push(queue, "t", "p", 1, 2), 0);
+	CU_ASSERT_EQUAL(push(queue, "t", "p", 1, 2), 1);
+	CU_ASSERT_EQUAL(push_qos(queue, 1, "t", "p", 1, 2), -1);
 	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 1000000, 10, &message), 1);
 	CU_ASSERT_EQUAL(message->receipt.packet_id, 1);
 	CU_ASSERT_TRUE(queue_drained(queue));
@@ -285,6 +372,8 @@ struct pusher {
 	size_t dropped;
 };
 
+static pthread_mutex_t pushing = PTHREAD_MUTEX_INITIALIZER; /* one thread at a time may */
+
 static void *push_many(void *context)
 {
 	struct pusher *pusher = context;
@@ -293,7 +382,10 @@ static void *push_many(void *context)
 	for (int i = 0; i < PUSHES; i++) {
 		int id = pusher->number * PUSHES + i;
 		memset(payload, (char)id, sizeof(payload));
-		pusher->dropped += push(pusher->queue, "a/b", payload, (size_t)(i % 256), id);
+		pthread_mutex_lock(&pushing);
+		pusher->dropped +=
+			(size_t)push(pusher->queue, "a/b", payload, (size_t)(i % 256), id);
+		pthread_mutex_unlock(&pushing);
 	}
 	return NULL;
 }
@@ -344,8 +436,9 @@ static CU_TestInfo cases[] = {
 	{ "a full queue drops the oldest and counts them", test_drop_oldest },
 	{ "one long message drops many short ones", test_drop_many },
 	{ "a ring full of empty messages fits one batch", test_empty_messages },
-	{ "the receipts of dropped QoS-1 messages are handed out, oldest first",
-		test_lost_receipts },
+	{ "QoS 1 without room is refused, never dropped", test_refuse },
+	{ "a machine in a loop takes nobody's share", test_fair_shares },
+	{ "shares are cut anywhere in the ring", test_cut_shares },
 	{ "a closed queue gives what it holds and takes nothing", test_close },
 	{ "waiting ends at the time-out", test_time_out },
 	{ "waiting ends with a message, and with the end", test_wake },
