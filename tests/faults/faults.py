@@ -22,6 +22,12 @@ def scaled(least, most=None):
     return min(number, most) if most else number
 
 
+def part(short, whole):
+    """Of what README has on record as `whole`: all of it in runs of an hour, a tenth in those of
+    minutes."""
+    return whole if SCALE >= 20 else max(short, whole // 10) if SCALE >= 2 else short
+
+
 def figure(text):
     """A line for the table of tests/faults/run."""
     print(f"figure: {text}", flush=True)

@@ -7,9 +7,9 @@ import random
 import sqlite3
 import time
 
-from faults import BIN, Check, FaultTest, Process, figure, main, scaled, until
+from faults import BIN, Check, FaultTest, Process, figure, main, part, until
 
-KILLS = int(os.environ.get("FAULTS_KILLS", scaled(12, 1000)))
+KILLS = int(os.environ.get("FAULTS_KILLS", part(12, 1000)))
 SEED = int(os.environ.get("FAULTS_SEED", random.randrange(2**32)))
 
 
