@@ -8,7 +8,10 @@
 #include "common/store.h"
 #include <pthread.h>
 
-enum { HTTP_STORES_MAX = 64 };
+enum {
+	HTTP_STORES_MAX = 64,
+	HTTP_STORE_DEADLINE_MS = 2000, /* of what one request asks of the store: then 503 */
+};
 
 /* Reading connections to the store that nobody uses just now: a connection serves one thread
  * at a time, and opening one for every request would cost more than most queries. */

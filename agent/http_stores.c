@@ -1,4 +1,5 @@
 #include "agent/http_routes.h"
+#include "common/timeutil.h"
 #include <errno.h>
 #include <unistd.h>
 
@@ -53,7 +54,9 @@ enum status store_pool_use(struct store_pool *pool, store_user *use, void *conte
 		return STATUS_OK; /* nothing was stored yet */
 	if (status != STATUS_OK)
 		return status;
+	store_set_deadline(store, time_monotonic_ns() + HTTP_STORE_DEADLINE_MS * INT64_C(1000000));
 	status = use(store, context, why);
+	store_set_deadline(store, 0);
 	give(pool, store, status == STATUS_OK); /* an unsound connection serves nobody else */
 	return status;
 }

@@ -110,6 +110,9 @@ enum status store_fail(struct store *store, const char *doing, struct why *why)
 	case SQLITE_READONLY:
 		status = STATUS_READ_ONLY;
 		break;
+	case SQLITE_INTERRUPT:
+		return fail(
+			why, STATUS_UNAVAILABLE, "%s: %s: it took too long", store->path, doing);
 	case SQLITE_CANTOPEN:
 	case SQLITE_IOERR: /* what a full disk makes of a file that has to grow to be opened */
 		if (sqlite3_system_errno(store->db) == ENOSPC || code == SQLITE_IOERR_SHMSIZE)

@@ -105,6 +105,10 @@ enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why
 
 /* ---- readers ---- */
 
+/* From now on a call that still runs at `at_ns` (monotonic) fails with STATUS_UNAVAILABLE; 0: none
+ * does. A reader that takes long keeps the WAL from being begun anew. */
+void store_set_deadline(struct store *store, int64_t at_ns);
+
 /* The file it has open is no longer the one at its path: it was put aside. Close it. */
 bool store_stale(const struct store *store);
 enum { STORE_LIMIT_MAX = 1000 };

@@ -154,6 +154,7 @@ struct store {
 	enum durability durability;
 	bool checkpoints_left; /* to others */
 	int64_t stop_at_bytes; /* of free space, 0: none */
+	int64_t deadline_ns;   /* monotonic; past it what runs is interrupted */
 	uint64_t key[2];
 	bool in_transaction;
 	struct feature_set *feature_sets; /* seen so far */

@@ -1,4 +1,5 @@
 #include "common/store_internal.h"
+#include "common/timeutil.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,20 @@
 /* A minute with more readings than this is scanned along the primary key: its machine's share of
  * the rows is then too large for following the chain to be cheaper. */
 enum { CHAIN_MAX = 4096 };
+
+enum { DEADLINE_STEPS = 200 }; /* of SQLite's machine, between two looks at the clock */
+
+static int past_deadline(void *context)
+{
+	return time_monotonic_ns() > ((const struct store *)context)->deadline_ns;
+}
+
+void store_set_deadline(struct store *store, int64_t at_ns)
+{
+	store->deadline_ns = at_ns;
+	sqlite3_progress_handler(
+		store->db, at_ns ? DEADLINE_STEPS : 0, at_ns ? past_deadline : NULL, store);
+}
 
 enum status store_snapshot(struct store *store, struct why *why)
 {

@@ -24,7 +24,14 @@ class Kill(FaultTest):
             self.agent.launch()
         flood.stop()
         self.agent.wait_health(200)
-        until("the backlog is stored", lambda: self.rows() >= flood.published, 120)
+        try:
+            until("the backlog is stored", lambda: self.rows() >= flood.published, 120)
+        except AssertionError as error:
+            dropped = self.agent.metrics().get("isolde_broker_dropped_messages")
+            raise AssertionError(
+                f"{error}: {Check(self.agent.store, flood)}, {self.agent.ledger()},"
+                f" the broker dropped {dropped}\n{self.agent.process.words()[-4000:]}"
+            ) from error
         self.settle(flood.published)
         check = self.check()
         figure(f"seed {SEED}: {KILLS} kills, {check}")

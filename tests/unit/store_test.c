@@ -583,6 +583,34 @@ static void test_dense_minute(void)
 	store_close(store);
 }
 
+/* A reader past its time gives up, and the next one is not harmed. */
+static void test_deadline(void)
+{
+	const char *path = fresh_path();
+	struct store *store = open_store(path, STORE_WRITE);
+	struct store_query q = everything(NULL, false);
+	struct found f = { .count = 0 };
+
+	begin(store);
+	for (int i = 0; i < 500; i++) {
+		struct verdict v = make("press-1", noon + i, i);
+		add(store, &v);
+	}
+	commit(store);
+	store_set_deadline(store, time_monotonic_ns() - 1);
+	CU_ASSERT_EQUAL(store_find(store, &q, collect, &f, &why), STATUS_UNAVAILABLE);
+	ASSERT_HOLDS(why.text, "took too long");
+	CU_ASSERT(f.count < 500);
+	empty(&f);
+	store_set_deadline(store, time_monotonic_ns() + INT64_C(60000000000));
+	ASSERT_OK(store_find(store, &q, collect, &f, &why));
+	CU_ASSERT_EQUAL(f.count, 500);
+	empty(&f);
+	store_set_deadline(store, 0);
+	CU_ASSERT_EQUAL(count_of(store, NULL), 500);
+	store_close(store);
+}
+
 /* With 6,000 in a millisecond some meet in the same slot. */
 static void test_same_millisecond(void)
 {
@@ -1396,6 +1424,7 @@ static CU_TestInfo cases[] = {
 	{ "pages give every row once, newest first, for every query", test_paging },
 	{ "a walk stops when told", test_stop },
 	{ "a minute of 5,000 readings is found whole", test_dense_minute },
+	{ "a reader past its deadline gives up", test_deadline },
 	{ "6,000 readings of one millisecond are kept apart", test_same_millisecond },
 	{ "the same reading is a duplicate at any distance", test_duplicates },
 	{ "what differs in seq, time or value is another reading", test_no_duplicates },
