@@ -320,6 +320,10 @@ static enum status check_together(const struct config *config, struct why *why)
 	if (*config->mqtt.username && !*config->mqtt.password && !*config->mqtt.cert_file)
 		return refuse_setting(config, setting_find("mqtt", "username"), why,
 			"is set, but no password; mqtt.password_file names its file");
+	if (*config->http.read_token &&
+		strcmp(config->http.read_token, config->http.write_token) == 0)
+		return refuse_setting(config, setting_find("http", "write_token"), why,
+			"is the read token, too: whoever may read could write");
 	return check_tls(config, why);
 }
 

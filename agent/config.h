@@ -24,7 +24,7 @@ struct mqtt_config {
 };
 
 struct http_config {
-	config_text listen;
+	config_text listen, hosts;
 	int64_t threads;
 	bool open_read;
 	config_text read_token, read_token_file, write_token, write_token_file;

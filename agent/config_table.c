@@ -63,6 +63,17 @@ static enum status check_listen(const char *value, struct why *why)
 		value);
 }
 
+static enum status check_hosts(const char *value, struct why *why)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789.-_, ";
+
+	if (value[strspn(value, letters)] == '\0')
+		return STATUS_OK;
+	return fail(why, STATUS_BAD_CONFIG,
+		"\"%.60s\" is no list of host names, with commas between and without ports", value);
+}
+
 static enum status check_token(const char *value, struct why *why)
 {
 	size_t len = strlen(value);
@@ -125,6 +136,8 @@ const struct setting settings[] = {
 
 	TEXT(http, listen, "127.0.0.1:8000", 1, check_listen,
 		"Address of the HTTP API and the live page."),
+	TEXT(http, hosts, "", 0, check_hosts,
+		"Names with a dot under which we may be called, with commas; others are refused."),
 	INTEGER(http, threads, "8", 2, 64, "threads",
 		"Requests served at the same time, open pages included"),
 	BOOLEAN(http, open_read, "no",

@@ -2,6 +2,7 @@
 #include "agent/http_routes.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "common/timeutil.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -115,20 +116,6 @@ static bool check_origin(struct exchange *exchange)
 	return false;
 }
 
-/* Takes as long for every wrong token. */
-static bool token_equal(const char *given, const char *token)
-{
-	size_t given_len = strnlen(given, CONFIG_TEXT_MAX),
-	       token_len = strnlen(token, CONFIG_TEXT_MAX);
-	volatile unsigned char differs = given_len != token_len;
-
-	for (size_t i = 0; i < CONFIG_TEXT_MAX; i++) {
-		char a = i < given_len ? given[i] : '\0', b = i < token_len ? token[i] : '\0';
-		differs = (unsigned char)(differs | (a ^ b));
-	}
-	return token_len > 0 && !differs;
-}
-
 /* What the Authorization header holds after "Bearer"; "" if there is none, or more than one. */
 static const char *bearer(const struct exchange *exchange)
 {
@@ -141,10 +128,13 @@ static const char *bearer(const struct exchange *exchange)
 	return value + strspn(value, " ");
 }
 
-static bool deny_token(struct exchange *exchange, const char *given)
+static bool deny_token(const struct server *server, struct exchange *exchange, const char *given)
 {
 	static struct log_limit limit;
 
+	if (*given)
+		guard_note_failure(
+			&server->state->guard, exchange->info->remote_addr, time_monotonic_ns());
 	log_limited(&limit, LOG_LEVEL_WARNING, "http: %s token from %s for %s, refusing",
 		*given ? "a wrong" : "no", exchange->info->remote_addr, exchange->path);
 	reply_header(exchange,
@@ -161,10 +151,10 @@ static bool may_write(const struct server *server, struct exchange *exchange)
 	const char *given = bearer(exchange);
 
 	if (config->write_token[0]) {
-		if (token_equal(given, config->write_token))
+		if (guard_token_equal(given, config->write_token))
 			return true;
-		if (!token_equal(given, config->read_token))
-			return deny_token(exchange, given);
+		if (!guard_token_equal(given, config->read_token))
+			return deny_token(server, exchange, given);
 		reply_problem(exchange, 403, "this needs the write token");
 		return false;
 	}
@@ -186,9 +176,39 @@ static bool may_read(const struct server *server, struct exchange *exchange)
 		return false;
 	}
 	/* Both are compared, so that the time does not tell which one was nearly right. */
-	bool reads = token_equal(given, config->read_token);
-	bool writes = token_equal(given, config->write_token);
-	return reads || writes || deny_token(exchange, given);
+	bool reads = guard_token_equal(given, config->read_token);
+	bool writes = guard_token_equal(given, config->write_token);
+	return reads || writes || deny_token(server, exchange, given);
+}
+
+/* Called by a name of ours? Else a page of somebody else may have sent a browser here. */
+static bool check_name(const struct server *server, struct exchange *exchange)
+{
+	static struct log_limit limit;
+	size_t hosts;
+	const char *host = request_header(exchange, "Host", &hosts);
+
+	if (!host || guard_host_allowed(host, server->state->options.config->hosts))
+		return true;
+	log_limited(&limit, LOG_LEVEL_WARNING,
+		"http: called \"%.80s\" by %s, refusing; names with a dot stand in http.hosts",
+		host, exchange->info->remote_addr);
+	reply_problem(exchange, 421, "this name is not ours (http.hosts)");
+	return false;
+}
+
+/* Who guesses tokens is not listened to for a while. */
+static bool check_failures(const struct server *server, struct exchange *exchange)
+{
+	int wait_s = *bearer(exchange) ? guard_wait_s(&server->state->guard,
+						 exchange->info->remote_addr, time_monotonic_ns())
+				       : 0;
+
+	if (wait_s == 0)
+		return true;
+	reply_header(exchange, "Retry-After: %d", wait_s);
+	reply_problem(exchange, 429, "too many wrong tokens from this address");
+	return false;
 }
 
 static bool check_access(
@@ -196,7 +216,7 @@ static bool check_access(
 {
 	if (server->health)
 		return true;
-	return check_origin(exchange) &&
+	return check_origin(exchange) && check_failures(server, exchange) &&
 		(route->writes ? may_write(server, exchange) : may_read(server, exchange));
 }
 
@@ -223,7 +243,7 @@ static void serve(struct server *server, struct exchange *exchange)
 	char *body;
 	size_t len;
 
-	if (!request_check(exchange))
+	if (!request_check(exchange) || !check_name(server, exchange))
 		return;
 	const struct route *route = find_route(server, exchange->path);
 	if (!route) {
@@ -382,6 +402,7 @@ enum status http_start(const struct http_options *options, struct http **out, st
 	http->api.state = http->health.state = &http->state;
 	http->health.health = true;
 	store_pool_init(&http->state.stores, options->store_path);
+	guard_init(&http->state.guard);
 	/* Without TLS: it would load libssl, which this CivetWeb cannot use. */
 	mg_init_library(MG_FEATURES_DEFAULT);
 
@@ -449,5 +470,6 @@ void http_stop(struct http *http)
 	stop_server(&http->health);
 	mg_exit_library();
 	store_pool_finish(&http->state.stores);
+	guard_finish(&http->state.guard);
 	free(http);
 }

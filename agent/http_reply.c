@@ -128,6 +128,7 @@ static const char *title(int status)
 		{ 413, "Content Too Large" },
 		{ 415, "Unsupported Media Type" },
 		{ 417, "Expectation Failed" },
+		{ 421, "Misdirected Request" },
 		{ 422, "Unprocessable Content" },
 		{ 429, "Too Many Requests" },
 		{ 500, "Internal Server Error" },
@@ -203,9 +204,14 @@ static size_t write_head(
 		"Content-Length: %zu\r\n"
 		"Cache-Control: no-store\r\n"
 		"X-Content-Type-Options: nosniff\r\n"
+		"Referrer-Policy: no-referrer\r\n"
+		"Cross-Origin-Resource-Policy: same-origin\r\n"
+		"Content-Security-Policy: %s; base-uri 'none'; form-action 'none'; "
+		"frame-ancestors 'none'\r\n"
 		"Connection: %s\r\n"
 		"%s\r\n",
 		exchange->status, title(exchange->status), date, type, len,
+		exchange->sources ? exchange->sources : "default-src 'none'",
 		exchange->close ? "close" : "keep-alive", exchange->headers);
 	return n < 0 || (size_t)n >= size ? 0 : (size_t)n;
 }

@@ -30,12 +30,13 @@ struct exchange {
 	struct mg_connection *conn;
 	const struct mg_request_info *info;
 	struct metrics *metrics;
-	const char *path; /* as sent, without query; NULL if the request line is not known */
-	bool head;        /* answer without a body */
-	bool close;       /* end the connection after the answer */
-	size_t unread;    /* bytes of the request's body still to come; the answer ends the
-			     connection if there are any, lest they pass for a request */
-	int status;       /* of the answer, 0 before */
+	const char *path;    /* as sent, without query; NULL if the request line is not known */
+	bool head;           /* answer without a body */
+	bool close;          /* end the connection after the answer */
+	size_t unread;       /* bytes of the request's body still to come; the answer ends the
+				connection if there are any, lest they pass for a request */
+	int status;          /* of the answer, 0 before */
+	const char *sources; /* of the Content-Security-Policy; NULL: nothing may be loaded */
 	char headers[EXCHANGE_HEADERS_MAX]; /* further lines of the answer, each with its CRLF */
 };
 

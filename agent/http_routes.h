@@ -4,6 +4,7 @@
 #define ISOLDE_AGENT_HTTP_ROUTES_H
 
 #include "agent/http.h"
+#include "agent/http_guard.h"
 #include "agent/http_request.h"
 #include "common/store.h"
 #include <pthread.h>
@@ -31,6 +32,7 @@ enum status store_pool_use(
 struct http_state {
 	struct http_options options;
 	struct store_pool stores;
+	struct guard guard;
 };
 
 typedef void http_handler(struct http_state *state, struct exchange *exchange,

@@ -382,6 +382,26 @@ static void test_ranges(void)
 	}
 }
 
+/* What is right by itself and wrong together. */
+static void test_tokens_together(void)
+{
+	CU_ASSERT_TRUE(refuses_text("http {\nread_token = \"0123456789abcdef\"\n"
+				    "write_token = \"0123456789abcdef\"\n}\n"));
+	ASSERT_HOLDS(why.text, "write_token");
+	ASSERT_HOLDS(why.text, "whoever may read could write");
+	CU_ASSERT_FALSE(refuses_text("http {\nread_token = \"0123456789abcdef\"\n"
+				     "write_token = \"0123456789abcdeF\"\n}\n"));
+}
+
+static void test_hosts(void)
+{
+	CU_ASSERT_TRUE(accepts_set("http.hosts=plant.example, b-2.example"));
+	CU_ASSERT_TRUE(accepts_set("http.hosts="));
+	CU_ASSERT_TRUE(refuses_set("http.hosts=plant.example:8000"));
+	ASSERT_HOLDS(why.text, "plant.example:8000");
+	CU_ASSERT_TRUE(refuses_set("http.hosts=*.example"));
+}
+
 static void test_words(void)
 {
 	CU_ASSERT_TRUE(refuses_set("http.open_read=maybe"));
@@ -691,6 +711,8 @@ static CU_TestInfo cases[] = {
 	{ "what is no whole number or out of range is refused", test_integers },
 	{ "both ends of every range belong to it", test_ranges },
 	{ "words that are no choice are refused", test_words },
+	{ "read and write token are not the same", test_tokens_together },
+	{ "host names are a list of names", test_hosts },
 	{ "choices are kept as their enums", test_choices_meet_their_enums },
 	{ "empty, overlong and unprintable texts are refused", test_texts },
 	{ "url, client id, topic and addresses are checked", test_checked_texts },

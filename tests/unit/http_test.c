@@ -1,5 +1,6 @@
 /* The real server on loopback, spoken to over plain sockets. */
 #include "agent/http.h"
+#include "agent/http_guard.h"
 #include "common/rng.h"
 #include "common/store.h"
 #include "common/timeutil.h"
@@ -801,6 +802,8 @@ static void test_headers(void)
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		CU_ASSERT_TRUE(get(paths[i]) > 0);
 		ASSERT_HOLDS(answer, "\r\nX-Content-Type-Options: nosniff\r\n");
+		ASSERT_HOLDS(answer, "\r\nReferrer-Policy: no-referrer\r\n");
+		ASSERT_HOLDS(answer, "\r\nContent-Security-Policy: default-src 'none'; base-uri");
 		ASSERT_HOLDS(answer, "\r\nCache-Control: no-store\r\n");
 		ASSERT_HOLDS(answer, "\r\nDate: ");
 		CU_ASSERT_PTR_NULL(header("Access-Control-Allow-Origin"));
@@ -963,6 +966,46 @@ static int with_token(const char *method, const char *path, const char *token)
 	snprintf(request, sizeof(request), "%s %s" H1 "%sContent-Length: 0\r\n\r\n", method, path,
 		line);
 	return ask(request);
+}
+
+/* A browser that somebody else's page sent here names that page's host. */
+static void test_names(void)
+{
+	static const struct row rows[] = {
+		{ "GET /health/live HTTP/1.1\r\nHost: localhost:80\r\n\r\n", 200, NULL },
+		{ "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200, NULL },
+		{ "GET /health/live HTTP/1.1\r\nHost: plant.example\r\n\r\n", 200, NULL },
+		{ "GET /health/live HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421, "http.hosts" },
+		{ "POST /reload HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n", 421,
+			NULL },
+		{ "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n", 421, NULL },
+	};
+
+	prepare_rig("127.0.0.1", store_path);
+	snprintf(rig.config.hosts, sizeof(rig.config.hosts), "plant.example");
+	start_rig();
+	CHECK_ROWS(rows);
+	CU_ASSERT_EQUAL(
+		ask_at(rig.health_port, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
+		421);
+	stop();
+}
+
+static int with_token(const char *method, const char *path, const char *token);
+
+static void test_guessing(void)
+{
+	prepare_rig("127.0.0.1", store_path);
+	snprintf(rig.config.read_token, CONFIG_TEXT_MAX, "right");
+	start_rig();
+	for (int i = 0; i < GUARD_FAILURES_MAX; i++)
+		CU_ASSERT_EQUAL(with_token("GET", "/history", "wrong"), 401);
+	CU_ASSERT_EQUAL(with_token("GET", "/history", "wrong"), 429);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(header("Retry-After"));
+	CU_ASSERT(atoi(header("Retry-After")) > 0);
+	CU_ASSERT_EQUAL(with_token("GET", "/history", "right"), 429); /* else one could go on */
+	CU_ASSERT_EQUAL(with_token("GET", "/history", NULL), 401);
+	stop();
 }
 
 static void test_tokens(void)
@@ -1226,6 +1269,8 @@ static CU_TestInfo cases[] = {
 	{ "a dripping body ends with 408", test_slow_body },
 	{ "a large body may come in pieces", test_large_body_in_pieces },
 	{ "a foreign origin is refused", test_origin },
+	{ "a name that is not ours is refused", test_names },
+	{ "who guesses tokens is not listened to for a while", test_guessing },
 	{ "tokens open what they should and nothing else", test_tokens },
 	{ "the health port serves three routes", test_health_port },
 	{ "/health tells every check", test_health },
