@@ -47,6 +47,36 @@ static bool check_length(struct exchange *exchange)
 	return true;
 }
 
+/* Beyond its 64th header CivetWeb looks no further, and would not see a Content-Length there. */
+enum { HEADERS_MAX = 63 };
+
+/* CivetWeb takes "Content-Length : 5" for "Content-Length: 5"; others do not (RFC 9112 section 5.1),
+ * and would see another request. It leaves a NUL where the blank was. */
+static bool blank_before_colon(const struct mg_request_info *info)
+{
+	for (int i = 0; i < info->num_headers; i++) {
+		const char *after = info->http_headers[i].name;
+		after += strlen(after) + 1;
+		if (after < info->http_headers[i].value && *after == '\0')
+			return true;
+	}
+	return false;
+}
+
+static bool check_headers(struct exchange *exchange)
+{
+	exchange->close = true; /* where the next request begins is not known */
+	if (exchange->info->num_headers > HEADERS_MAX) {
+		reply_problem(exchange, 431, "a request has at most %d headers", HEADERS_MAX);
+		return false;
+	}
+	if (blank_before_colon(exchange->info)) {
+		reply_problem(exchange, 400, "a header's name ends with a blank");
+		return false;
+	}
+	return true;
+}
+
 static bool check_host(struct exchange *exchange)
 {
 	size_t hosts;
@@ -100,7 +130,7 @@ static bool wants_close(const struct exchange *exchange)
 
 bool request_check(struct exchange *exchange)
 {
-	if (!check_length(exchange))
+	if (!check_headers(exchange) || !check_length(exchange))
 		return false;
 	exchange->close = wants_close(exchange);
 	return check_host(exchange) && check_path(exchange);
