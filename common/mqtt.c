@@ -21,7 +21,6 @@ enum {
 	CONNECT_TIMEOUT_S = 5,
 	RETRY_MIN_MS = 100,
 	RETRY_MAX_MS = 30000,
-	SUBACK_REFUSED = 0x80,
 };
 
 struct mqtt {
@@ -35,6 +34,10 @@ struct mqtt {
 	char *client_id, *username, *password, *ca_file, *cert_file, *key_file;
 	char *will_topic, *will_payload, *birth_payload, *goodbye_payload;
 	char *filter[MQTT_FILTERS_MAX];
+	struct subscription {
+		struct mqtt *mqtt;
+		const char *filter;
+	} subscription[MQTT_FILTERS_MAX];
 	size_t filters;
 	char *optional[MQTT_FILTERS_MAX];
 	size_t optionals;
@@ -45,7 +48,8 @@ struct mqtt {
 	mqtt_on_published *on_published;
 	void *context;
 
-	atomic_bool connected, subscribed;
+	atomic_bool connected;
+	atomic_size_t granted; /* of the filters, on this connection */
 	_Atomic uint64_t connects;
 	_Atomic size_t unsent;
 	_Atomic int64_t
@@ -184,41 +188,40 @@ static void subscription_failed(struct mqtt *mqtt, const char *filter, const cha
 	log_error("%s", text);
 }
 
+/* A SUBACK grants QoS 0, 1 or 2; what else there is, a broker that is none may have made up. */
 static void on_subscribed(void *context, MQTTAsync_successData *data)
 {
-	struct mqtt *mqtt = context;
+	struct subscription *subscription = context;
 
-	for (size_t i = 0; i < mqtt->filters; i++) {
-		int granted = mqtt->filters == 1 ? data->alt.qos : data->alt.qosList[i];
-		if (granted >= SUBACK_REFUSED) {
-			subscription_failed(mqtt, mqtt->filter[i], "not allowed");
-			return;
-		}
-	}
-	atomic_store(&mqtt->subscribed, true);
+	if (data->alt.qos < 0 || data->alt.qos > 2)
+		subscription_failed(subscription->mqtt, subscription->filter, "not allowed");
+	else
+		atomic_fetch_add(&subscription->mqtt->granted, 1);
 }
 
 static void on_subscribe_failed(void *context, MQTTAsync_failureData *data)
 {
-	struct mqtt *mqtt = context;
-	subscription_failed(
-		mqtt, mqtt->filter[0], data && data->message ? data->message : "not allowed");
+	struct subscription *subscription = context;
+
+	subscription_failed(subscription->mqtt, subscription->filter,
+		data && data->message ? data->message : "not allowed");
 }
 
+/* One SUBSCRIBE a filter: of one for several, Paho 1.3.12 hands over as many answers as the broker
+ * chose to send, in a pointer or in its place, and does not say how many. */
 static void subscribe(struct mqtt *mqtt)
 {
 	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-	int qos[MQTT_FILTERS_MAX] = { 1, 1, 1, 1 };
 
 	options.onSuccess = on_subscribed;
 	options.onFailure = on_subscribe_failed;
-	options.context = mqtt;
-	int rc = mqtt->filters == 1
-		? MQTTAsync_subscribe(mqtt->client, mqtt->filter[0], 1, &options)
-		: MQTTAsync_subscribeMany(
-			  mqtt->client, (int)mqtt->filters, mqtt->filter, qos, &options);
-	if (rc != MQTTASYNC_SUCCESS)
-		subscription_failed(mqtt, mqtt->filter[0], MQTTAsync_strerror(rc));
+	for (size_t i = 0; i < mqtt->filters; i++) {
+		mqtt->subscription[i] = (struct subscription){ mqtt, mqtt->filter[i] };
+		options.context = &mqtt->subscription[i];
+		int rc = MQTTAsync_subscribe(mqtt->client, mqtt->filter[i], 1, &options);
+		if (rc != MQTTASYNC_SUCCESS)
+			subscription_failed(mqtt, mqtt->filter[i], MQTTAsync_strerror(rc));
+	}
 	for (size_t i = 0; i < mqtt->optionals; i++)
 		(void)MQTTAsync_subscribe(
 			mqtt->client, mqtt->optional[i], 0, NULL); /* without it it goes on */
@@ -250,7 +253,7 @@ static void on_connected(void *context, char *cause)
 		mqtt_ack_void(mqtt->ack);
 	set_trouble(mqtt, "");
 	(void)mqtt_tls_shaken();
-	atomic_store(&mqtt->subscribed, mqtt->filters == 0);
+	atomic_store(&mqtt->granted, 0);
 	atomic_store(&mqtt->up_ns, time_monotonic_ns());
 	atomic_store(&mqtt->ending, false);
 	atomic_store(&mqtt->moved_ns, time_monotonic_ns());
@@ -337,7 +340,7 @@ static void on_lost(void *context, char *cause)
 	if (mqtt->ack)
 		mqtt_ack_void(mqtt->ack);
 	atomic_store(&mqtt->connected, false);
-	atomic_store(&mqtt->subscribed, false);
+	atomic_store(&mqtt->granted, 0);
 	char tls_reason[240];
 	if (mqtt->tls && mqtt_tls_trouble(tls_reason, sizeof(tls_reason)))
 		cause = tls_reason;
@@ -729,7 +732,7 @@ void mqtt_stop(struct mqtt *mqtt, int timeout_ms)
 		MQTTAsync_disconnect(mqtt->client, &options) == MQTTASYNC_SUCCESS)
 		wait_for(mqtt, is_disconnected, deadline + 1000000000);
 	atomic_store(&mqtt->connected, false);
-	atomic_store(&mqtt->subscribed, false);
+	atomic_store(&mqtt->granted, 0);
 	MQTTAsync_destroy(&mqtt->client); /* waits for a running callback; sets it to NULL */
 }
 
@@ -813,7 +816,7 @@ bool mqtt_connected(const struct mqtt *mqtt)
 
 bool mqtt_subscribed(const struct mqtt *mqtt)
 {
-	return atomic_load(&mqtt->subscribed);
+	return mqtt_connected(mqtt) && atomic_load(&mqtt->granted) >= mqtt->filters;
 }
 
 uint64_t mqtt_connects(const struct mqtt *mqtt)
