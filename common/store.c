@@ -234,6 +234,9 @@ enum status store_set_up(struct store *store, struct why *why)
 	/* A file from an unknown hand can't run code of its own through its schema. */
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	/* There are none of ours; somebody else's could undo what is stored. */
+	sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 	sqlite3_limit(store->db, SQLITE_LIMIT_ATTACHED, 0);
 	if ((st = execute(store,
 		     "PRAGMA cell_size_check=ON;PRAGMA mmap_size=0;PRAGMA temp_store=MEMORY;"

@@ -10,7 +10,7 @@ import time
 from faults import BIN, Check, FaultTest, Process, figure, main, part, until
 
 KILLS = int(os.environ.get("FAULTS_KILLS", part(12, 1000)))
-RATE = 5000  # readings a second
+RATE = 6000  # readings a second
 SEED = int(os.environ.get("FAULTS_SEED", random.randrange(2**32)))
 
 

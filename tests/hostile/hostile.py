@@ -42,7 +42,7 @@ def ask_raw(port, request, seconds=10):
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
                 answer += piece
-        except (ConnectionResetError, BrokenPipeError):
-            pass  # refused before all was read
+        except OSError:
+            pass  # refused before all was read, and the answer may be lost with it
     word = answer.split(b" ", 2)
     return (int(word[1]) if len(word) > 2 and answer.startswith(b"HTTP/1.1 ") else None), answer

@@ -99,6 +99,8 @@ class Http(SystemTest):
                     status, answer = ask_raw(port, request)
                     if what in ("another's Origin",) and port == self.agent.health_port:
                         expected = 200  # anybody may ask there, nothing can be changed
+                    if status is None and len(request) > 16384:
+                        continue  # the connection ended before all was sent
                     self.assertEqual(status, expected, (what, answer[:300]))
                     self.assertNotIn(b"root:", answer)
                     self.assertNotIn(b"Access-Control", answer)
