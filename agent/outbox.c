@@ -180,7 +180,7 @@ static bool send_one(
 		outbox->sent_id = id;
 	if (known || !room)
 		return room;
-	FAILPOINT(before_publish);
+	FAILPOINT(during_publish);
 	if (outbox->send(outbox->context, topic, payload, len, retain, (uint64_t)id)) {
 		outbox->sent_id = id;
 		return true;
