@@ -26,6 +26,8 @@ function(add_linker_flag_if_known flag)
 endfunction()
 
 add_compile_options(-Wall -Wextra -Werror)
+# The same bytes in whatever folder it is built (tests/supply).
+add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}=. -ffile-prefix-map=${CMAKE_BINARY_DIR}=build)
 foreach(flag -Wformat=2 -Wconversion -Wshadow -Wvla -Wundef -Wstrict-prototypes
 		-Wmissing-prototypes -Wno-sign-conversion
 		# The same bits from every build: no fused multiply-add, no reordering.
