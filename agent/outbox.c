@@ -25,6 +25,7 @@ struct outbox {
 	bool added;       /* some, in the transaction in hand */
 	size_t looked_at; /* by the pump, and whether the broker's side took all of them */
 	bool refused;
+	bool unreadable;                     /* the store, when it was last asked */
 	pthread_mutex_t lock;                /* of what follows */
 	struct flight flight[OUTBOX_WINDOW]; /* ascending ids */
 	size_t flights;
@@ -180,7 +181,7 @@ static bool send_one(
 		outbox->sent_id = id;
 	if (known || !room)
 		return room;
-	FAILPOINT(before_publish);
+	FAILPOINT(during_publish);
 	if (outbox->send(outbox->context, topic, payload, len, retain, (uint64_t)id)) {
 		outbox->sent_id = id;
 		return true;
@@ -204,10 +205,22 @@ void outbox_pump(struct outbox *outbox)
 		return;
 	outbox->looked_at = 0;
 	outbox->refused = false;
-	if (store_outbox_each(outbox->store, outbox->sent_id, room, send_one, outbox, &why) ==
-			STATUS_OK &&
-		outbox->looked_at < room && !outbox->refused)
+	enum status st =
+		store_outbox_each(outbox->store, outbox->sent_id, room, send_one, outbox, &why);
+	outbox->unreadable = st != STATUS_OK;
+	if (st == STATUS_OK && outbox->looked_at < room && !outbox->refused)
 		outbox->more = false; /* that was all */
+}
+
+bool outbox_waits(struct outbox *outbox)
+{
+	bool waits = outbox->more;
+
+	pthread_mutex_lock(&outbox->lock);
+	for (size_t i = 0; i < outbox->flights && !waits; i++)
+		waits = outbox->flight[i].state == FLIGHT_LOST;
+	pthread_mutex_unlock(&outbox->lock);
+	return waits && !outbox->unreadable;
 }
 
 bool outbox_unsettled(struct outbox *outbox)

@@ -41,6 +41,11 @@ void outbox_rolled_back(struct outbox *outbox);
 /* Sends what may be sent now. */
 void outbox_pump(struct outbox *outbox);
 
+/* Some that were committed have still to be handed over, or again: what is published beside the
+ * outbox now may be followed by something older. False when the store cannot be read: nothing
+ * follows until it can. */
+bool outbox_waits(struct outbox *outbox);
+
 /* Something has arrived that outbox_settle would take out. */
 bool outbox_unsettled(struct outbox *outbox);
 

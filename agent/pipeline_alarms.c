@@ -278,6 +278,11 @@ static void count_raise(struct pipeline *p, const struct change *c)
 		group(p, !grouped);
 }
 
+static bool older_waits(struct pipeline *p)
+{
+	return p->options.outbox && outbox_waits(p->options.outbox);
+}
+
 void changes_tell(struct pipeline *p, size_t first, size_t end)
 {
 	for (size_t i = first; i < end; i++) {
@@ -287,7 +292,9 @@ void changes_tell(struct pipeline *p, size_t first, size_t end)
 		if (c->change == ALARM_RAISED || c->change == ALARM_CLEARED)
 			metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE,
 				c->change == ALARM_RAISED ? 1 : -1);
-		if (!p->in_outbox && !publish_alarm(p, c->machine->name, &c->alarm))
+		/* What waits in the outbox is older, and would be what the broker keeps. */
+		if (!p->in_outbox &&
+			(!publish_alarm(p, c->machine->name, &c->alarm) || older_waits(p)))
 			c->machine->alarm_unsent = p->alarms_unsent = true;
 	}
 	if (end > first)
@@ -385,6 +392,10 @@ void pipeline_publish_unsent(struct pipeline *p)
 {
 	if (!p->alarms_unsent)
 		return;
+	if (p->options.outbox)
+		outbox_pump(p->options.outbox);
+	if (older_waits(p))
+		return; /* the latest comes last */
 	for (struct machine *m = machines_first(p->machines); m; m = machines_next(m)) {
 		if (m->alarm_unsent && !publish_alarm(p, m->name, &m->alarm))
 			return;

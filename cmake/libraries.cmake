@@ -31,9 +31,11 @@ endif()
 set(CMAKE_REQUIRED_LIBRARIES ${PAHO_LIBRARY} OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 check_c_source_compiles("int MQTTPacket_send_puback(int, int, void *, const char *);
 	int MQTTAsync_lock_mutex(void *); extern void *mqttasync_mutex;
+	int WebSocket_putdatas(void *, char **, unsigned long *, void *);
 	int main(void) { MQTTAsync_lock_mutex(mqttasync_mutex);
-	return MQTTPacket_send_puback(4, 1, 0, 0); }" PAHO_HAS_PUBACK)
+	WebSocket_putdatas(0, 0, 0, 0);
+	return MQTTPacket_send_puback(4, 1, 0, 0); }" PAHO_HAS_ACKS)
 unset(CMAKE_REQUIRED_LIBRARIES)
-if(NOT PAHO_HAS_PUBACK)
+if(NOT PAHO_HAS_ACKS)
 	message(FATAL_ERROR "${PAHO_LIBRARY} lacks what common/mqtt_ack.c wraps")
 endif()

@@ -6,8 +6,9 @@
  * be lost with the process: the broker has forgotten it. So the build wraps the one function that
  * writes a PUBACK (-Wl,--wrap=MQTTPacket_send_puback, which only a static Paho allows;
  * cmake/libraries.cmake checks that the symbol is there). What Paho wants to send is dropped
- * here, and what we send after the commit goes through Paho's own function, with its write path,
- * its TLS and its queue of partial writes.
+ * here, and what we send after the commit goes through the function at the bottom of Paho's own
+ * write path, with its TLS and its queue of partial writes: a whole batch's PUBACKs in one write,
+ * where Paho's send_puback would make one each.
  *
  * The rules that make it safe:
  *  - Paho's receive thread calls messageArrived and then the wrapper for the same message, with
@@ -29,8 +30,7 @@
 #include "common/mqtt_ack.h"
 #include "common/failpoint.h"
 #include "common/timeutil.h"
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <MQTTAsync.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -38,12 +38,25 @@
 #include <sys/socket.h>
 
 /* Paho's, not in its public headers; the first parameter of send_puback is the MQTT version, the
- * third its networkHandles. */
+ * third its networkHandles, which begin with the socket. */
 int __real_MQTTPacket_send_puback(int version, int packet_id, void *net, const char *client_id);
 int __wrap_MQTTPacket_send_puback(int version, int packet_id, void *net, const char *client_id);
 extern pthread_mutex_t *mqttasync_mutex;
 int MQTTAsync_lock_mutex(pthread_mutex_t *mutex);
 int MQTTAsync_unlock_mutex(pthread_mutex_t *mutex);
+
+/* Paho's PacketBuffers: what follows the first buffer. */
+struct paho_buffers {
+	int count;
+	char **buffers;
+	size_t *lengths;
+	int *frees;
+	uint8_t mask[4];
+};
+
+/* Writes a buffer of Paho's heap, and what follows it. If it comes back with PAHO_INTERRUPTED the
+ * buffer is Paho's, else still the caller's. */
+int WebSocket_putdatas(void *net, char **first, size_t *length, struct paho_buffers *others);
 
 /* 1 if nothing that was written before still waits for room in the socket. */
 int Socket_noPendingWrites(int socket);
@@ -53,13 +66,17 @@ enum {
 	PAHO_INTERRUPTED = -22, /* TCPSOCKET_INTERRUPTED: taken, Paho writes the rest later */
 };
 
+enum {
+	PUBACK_SIZE = 4,   /* MQTT 3.1.1, 3.4 */
+	PUBACKS_MAX = 1024 /* in one write */
+};
+
 struct mqtt_ack {
 	char *client_id;
 	_Atomic uint32_t generation;
 	/* Under Paho's lock: how the current connection is written to; NULL before the first
 	 * PUBACK. */
 	void *net;
-	int version;
 	uint32_t net_generation;
 	/* The sender's: what the socket had no room for. */
 	struct mqtt_receipt *receipt; /* [room] */
@@ -92,7 +109,6 @@ int __wrap_MQTTPacket_send_puback(int version, int packet_id, void *net, const c
 	if (!ack)
 		return __real_MQTTPacket_send_puback(version, packet_id, net, client_id);
 	ack->net = net;
-	ack->version = version;
 	ack->net_generation = atomic_load(&ack->generation);
 	return PAHO_OK;
 }
@@ -158,32 +174,60 @@ static void keep(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size
 	ack->waiting += n;
 }
 
+/* What Paho is to write: its own from there on, unless it refuses. */
+static int write_packets(struct mqtt_ack *ack, char *packets, size_t length)
+{
+	struct paho_buffers none = { .count = 0 };
+	int rc = WebSocket_putdatas(ack->net, &packets, &length, &none);
+
+	if (rc != PAHO_INTERRUPTED)
+		MQTTAsync_free(packets);
+	return rc == PAHO_OK || rc == PAHO_INTERRUPTED ? PAHO_OK : rc;
+}
+
+/* Under Paho's lock: the next PUBACKS_MAX of what waits; how many are done with, 0 if the socket
+ * or the memory has no room. Those of a connection that is gone are passed over. */
+static size_t send_some(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
+{
+	uint32_t now = atomic_load(&ack->generation);
+	bool live = ack->net && ack->net_generation == now;
+	size_t length = 0;
+
+	n = n < PUBACKS_MAX ? n : PUBACKS_MAX;
+	if (live && !Socket_noPendingWrites(*(const int *)ack->net))
+		return 0;
+	/* From Paho's heap, because Paho frees it when it could not be written at once. */
+	char *packets = MQTTAsync_malloc(PUBACKS_MAX * (size_t)PUBACK_SIZE);
+	if (!packets)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!live || receipts[i].generation != now)
+			continue;
+		packets[length++] = 0x40;
+		packets[length++] = 2;
+		packets[length++] = (char)(receipts[i].packet_id >> 8);
+		packets[length++] = (char)receipts[i].packet_id;
+	}
+	if (length == 0) {
+		MQTTAsync_free(packets);
+		return n;
+	}
+	/* Refused: the connection is breaking; its end will void them. */
+	return write_packets(ack, packets, length) == PAHO_OK ? n : 0;
+}
+
 /* Under Paho's lock: sends in order until the socket is full; how many are done with. */
 static size_t send_waiting(struct mqtt_ack *ack)
 {
-	uint32_t now = atomic_load(&ack->generation);
 	size_t done = 0;
 
-	for (; done < ack->waiting; done++) {
-		const struct mqtt_receipt *receipt = &ack->receipt[done];
-		if (!ack->net || ack->net_generation != now || receipt->generation != now)
-			continue; /* of a connection that is gone */
-		if (!Socket_noPendingWrites(*(const int *)ack->net))
+	while (done < ack->waiting) {
+		size_t n = send_some(ack, ack->receipt + done, ack->waiting - done);
+		if (n == 0)
 			break;
-		int rc = __real_MQTTPacket_send_puback(
-			ack->version, receipt->packet_id, ack->net, ack->client_id);
-		if (rc < 0 && rc != PAHO_INTERRUPTED)
-			break; /* the connection is breaking; its end will void the rest */
+		done += n;
 	}
 	return done;
-}
-
-/* Held together, so that a batch's acknowledgements fill segments instead of one each. Under Paho's
- * lock; a socket that cannot do it sends them as they come. */
-static void cork(const struct mqtt_ack *ack, int on)
-{
-	if (ack->net && ack->waiting > 1)
-		(void)setsockopt(*(const int *)ack->net, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
 void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
@@ -195,9 +239,7 @@ void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, si
 		return;
 	FAILPOINT(before_puback);
 	MQTTAsync_lock_mutex(mqttasync_mutex);
-	cork(ack, 1);
 	size_t done = send_waiting(ack);
-	cork(ack, 0);
 	MQTTAsync_unlock_mutex(mqttasync_mutex);
 	FAILPOINT(after_puback);
 	if (done > 0)

@@ -57,6 +57,11 @@ class Flood:
         self.process.send(15)
         return self.finish(seconds)
 
+    def acknowledged(self):
+        """So far; a tenth of a second ago."""
+        told = [line for line in self.process.words().splitlines() if line.endswith("}")]
+        return json.loads(told[-1])["acknowledged"] if told else 0
+
     def expected(self):
         """Readings of each machine."""
         share, more = divmod(self.published, self.machines)

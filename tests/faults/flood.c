@@ -4,9 +4,10 @@
  *
  *   flood PORT COUNT [--machines N] [--rate R] [--window W] [--name PREFIX] [--first SEQ]
  *
- * COUNT readings in all, 0: until SIGTERM; then it waits for what is on its way. The last line on
- * stdout: {"published":...,"acknowledged":...,"resent":...,"connects":...}. Exit code 1 if some
- * were not acknowledged within 60 s of the last one. */
+ * COUNT readings in all, 0: until SIGTERM; then it waits for what is on its way. Ten times a second
+ * a line on stdout says how far it is: {"acknowledged":...}. The last line on stdout:
+ * {"published":...,"acknowledged":...,"resent":...,"connects":...}. Exit code 1 if some were not
+ * acknowledged within 60 s of the last one. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -213,12 +214,25 @@ static bool done(void)
 		acknowledged == published;
 }
 
+static void tell(void)
+{
+	static int64_t told_ns;
+	int64_t now = now_ns();
+
+	if (now - told_ns < 100000000)
+		return;
+	told_ns = now;
+	printf("{\"acknowledged\":%llu}\n", (unsigned long long)acknowledged);
+	fflush(stdout);
+}
+
 static void run(void)
 {
 	int64_t started_ns = now_ns(), end_ns = 0;
 	int fd = -1;
 
 	while (!done()) {
+		tell();
 		bool all_sent = stopping || (options.count > 0 && published == options.count);
 		if (all_sent && end_ns == 0)
 			end_ns = now_ns() + PATIENCE_S * INT64_C(1000000000);

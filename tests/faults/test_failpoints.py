@@ -16,7 +16,7 @@ POINTS = (
     "after_commit",
     "before_puback",
     "after_puback",
-    "before_publish",
+    "during_publish",
     "during_checkpoint",
     "during_model_swap",
     "during_prune",
@@ -41,7 +41,7 @@ class Failpoints(FaultTest):
             if point == "during_prune":
                 continue  # below: pruning takes rows that the checker would miss
             for turn in range(scaled(2, 20)):
-                top = 3 if point in ("during_checkpoint", "during_model_swap", "before_publish") else 200
+                top = 3 if point in ("during_checkpoint", "during_model_swap", "during_publish") else 200
                 self.agent.environment = {"ISOLDE_FAIL": f"{point}:{chance.randrange(1, top)}"}
                 self.agent.launch()
 
@@ -53,7 +53,7 @@ class Failpoints(FaultTest):
                             self.agent.request("POST", "/reload")
                         except OSError:
                             pass
-                    if point == "before_publish":
+                    if point == "during_publish":
                         self.hot(sensor)
                     return False
 

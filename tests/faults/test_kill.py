@@ -1,5 +1,6 @@
 """kill -9 of the agent at random instants while readings flow at full speed, and the same for a
-consumer that acknowledges when its callback returns. FAULTS_SEED repeats a run."""
+consumer that acknowledges when its callback returns. FAULTS_SEED repeats a run; FAULTS_KILLS and
+FAULTS_MESSAGES say how many kills, and how many readings at least."""
 
 import contextlib
 import os
@@ -10,6 +11,7 @@ import time
 from faults import BIN, Check, FaultTest, Process, figure, main, part, until
 
 KILLS = int(os.environ.get("FAULTS_KILLS", part(12, 1000)))
+MESSAGES = int(os.environ.get("FAULTS_MESSAGES", part(0, 2000000)))
 RATE = 6000  # readings a second
 SEED = int(os.environ.get("FAULTS_SEED", random.randrange(2**32)))
 
@@ -26,11 +28,12 @@ class Kill(FaultTest):
             if kill % 10 == 9:
                 # The broker's queue is bounded: what it drops when nobody takes it is no loss of ours.
                 self.agent.wait_health(200)
-                until("it catches up", lambda: self.agent.ledger().stored >= RATE * (time.monotonic() - began) - 20000)
-        flood.stop()
+                until("it catches up", lambda: self.agent.ledger().stored >= flood.acknowledged() - 20000, 120)
         self.agent.wait_health(200)
+        until("enough was sent", lambda: self.agent.ledger().stored >= MESSAGES, 60 + MESSAGES / 1000)
+        flood.stop()
         try:
-            until("the backlog is stored", lambda: self.rows() >= flood.published, 120)
+            until("the backlog is stored", lambda: self.agent.ledger().stored >= flood.published, 120)
         except AssertionError as error:
             dropped = self.agent.metrics().get("isolde_broker_dropped_messages")
             raise AssertionError(
@@ -39,7 +42,7 @@ class Kill(FaultTest):
             ) from error
         self.settle(flood.published)
         check = self.check()
-        figure(f"seed {SEED}: {KILLS} kills, {check}")
+        figure(f"seed {SEED}: {KILLS} kills, {check}, {time.monotonic() - began:.0f} s")
 
 
 class Naive(FaultTest):

@@ -3,6 +3,7 @@ what they were. FAULTS_SOAK says how many readings."""
 
 import os
 import statistics
+import time
 
 from faults import FaultTest, figure, main, part, until
 
@@ -24,6 +25,7 @@ class Soak(FaultTest):
         samples = []  # (readings settled, memory, descriptors, threads)
 
         def over():
+            time.sleep(0.1)  # asking costs, too
             ledger = self.agent.ledger()
             done = ledger.stored + ledger.dropped
             if not samples or done >= samples[-1][0] + READINGS / 400:

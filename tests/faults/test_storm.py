@@ -53,10 +53,11 @@ class Storm(FaultTest):
         until("nothing more comes", settled, 60)
         ledger = self.agent.ledger()
         stored = len({(i["machine"], i["seq"]) for i in self.agent.history() if i["machine"] != "loud"})
-        self.assertEqual(stored, 200, ledger)
+        # What the broker itself dropped, on its way to a slow agent, could be anybody's.
+        self.assertGreaterEqual(stored, 200 - (sent + 200 - ledger.received), ledger)
         figure(
             f"storm of QoS 0: {ledger.received:.0f} of {sent + 200} received, {ledger.dropped:.0f} dropped,"
-            " none of the quiet machines'"
+            f" {stored} of the quiet machines' 200 stored"
         )
 
 

@@ -934,6 +934,45 @@ static void test_shed(void)
 	end(rig);
 }
 
+static bool take_sent(void *context, const char *topic, const char *payload, size_t len,
+	bool retain, uint64_t token)
+{
+	(void)token;
+	return take(context, topic, payload, len, 1, retain);
+}
+
+/* The broker is away, an alarm waits in the outbox, then the disk is full and the alarm ends: what
+ * the broker keeps in the end is the end. */
+static void test_older_does_not_come_last(void)
+{
+	struct rig *rig = new_rig();
+	struct outbox *outbox = NULL;
+
+	pipeline_destroy(rig->pipeline);
+	CU_ASSERT_EQUAL_FATAL(
+		outbox_create(rig->store, 100, take_sent, rig, &outbox, &why), STATUS_OK);
+	rig->options.outbox = outbox;
+	CU_ASSERT_EQUAL_FATAL(pipeline_create(&rig->options, &rig->pipeline, &why), STATUS_OK);
+
+	rig->away = true;
+	int second = readings(rig, 0, "aaa");
+	run(rig);
+	sqlite3 *other = block(rig);
+	readings(rig, second, "nnnnn");
+	CU_ASSERT_NOT_EQUAL(run_with(rig, model), STATUS_OK);
+	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_SHED), STATUS_OK);
+	CU_ASSERT_EQUAL(rig->published, 0);
+	rig->away = false;
+	pipeline_republish(rig->pipeline);
+	pipeline_publish_unsent(rig->pipeline);
+	pipeline_tick(rig->pipeline, rig->now_ms, true);
+
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+	sqlite3_close(other);
+	end(rig);
+	outbox_destroy(outbox);
+}
+
 static void test_bad_topic(void)
 {
 	struct rig *rig = new_rig();
@@ -1298,6 +1337,8 @@ static CU_TestInfo cases[] = {
 	{ "a batch that fails is tried again as if it were new", test_tried_again },
 	{ "a batch whose commit fails leaves nothing behind", test_commit_fails },
 	{ "what is shed costs rows, but no alarm", test_shed },
+	{ "an older alarm of the outbox does not come after a newer one beside it",
+		test_older_does_not_come_last },
 	{ "a pipeline needs a good template", test_bad_topic },
 	{ "an unreadable alarm is left out", test_unreadable_alarm },
 	{ "the books balance over many batches", test_many },
