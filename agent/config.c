@@ -307,6 +307,26 @@ static enum status check_tls(const struct config *config, struct why *why)
 	return STATUS_OK;
 }
 
+static enum status check_access(const struct config *config, struct why *why)
+{
+	const struct http_config *http = &config->http;
+
+	if (*http->read_token && strcmp(http->read_token, http->write_token) == 0)
+		return refuse_setting(config, setting_find("http", "write_token"), why,
+			"is the read token, too: whoever may read could write");
+	if (*http->read_token && http->open_read)
+		return refuse_setting(config, setting_find("http", "open_read"), why,
+			"is yes, so the read token would guard nothing; choose one of them");
+	/* Names, "localhost" too, are refused elsewhere: only addresses can be listened on. */
+	if (http->listen[0] >= '0' && http->listen[0] <= '9' &&
+		strncmp(http->listen, "127.", 4) != 0 && !http->open_read && !*http->read_token &&
+		!*http->write_token)
+		return refuse_setting(config, setting_find("http", "listen"), why,
+			"is not loopback, and nobody could read there: set http.read_token_file, "
+			"or http.open_read = yes");
+	return STATUS_OK;
+}
+
 static enum status check_together(const struct config *config, struct why *why)
 {
 	if (config->alarm.raise_count > config->alarm.raise_window)
@@ -320,11 +340,8 @@ static enum status check_together(const struct config *config, struct why *why)
 	if (*config->mqtt.username && !*config->mqtt.password && !*config->mqtt.cert_file)
 		return refuse_setting(config, setting_find("mqtt", "username"), why,
 			"is set, but no password; mqtt.password_file names its file");
-	if (*config->http.read_token &&
-		strcmp(config->http.read_token, config->http.write_token) == 0)
-		return refuse_setting(config, setting_find("http", "write_token"), why,
-			"is the read token, too: whoever may read could write");
-	return check_tls(config, why);
+	enum status st = check_access(config, why);
+	return st ? st : check_tls(config, why);
 }
 
 static enum status load_all(struct config *config, const char *path, char *const *environment,

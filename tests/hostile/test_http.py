@@ -110,8 +110,9 @@ class Http(SystemTest):
                     self.assertEqual(status, expected, (what, answer[:300]))
                     self.assertNotIn(b"root:", answer)
                     self.assertNotIn(b"Access-Control", answer)
-        self.agent.running()
+                    self.agent.running()
         self.assertEqual(self.agent.get("/health")[0], 200)
+        self.assertTrue(self.agent.ledger().balances())
 
     def test_nothing_is_smuggled_behind_a_refused_body(self):
         self.agent.start()
