@@ -183,6 +183,7 @@ static bool send_one(
 		return room;
 	FAILPOINT(before_publish);
 	if (outbox->send(outbox->context, topic, payload, len, retain, (uint64_t)id)) {
+		FAILPOINT(during_publish);
 		outbox->sent_id = id;
 		return true;
 	}
