@@ -3,9 +3,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { QUEUE_BYTES_MIN = 64 * 1024 };
+enum {
+	QUEUE_BYTES_MIN = 64 * 1024,
+	RETAINED = 1024 * 1024, /* bytes of the ring that keep their pages when it is empty */
+};
 
 /* Topics are told apart by a hash; two that meet are counted as one, and share a share. */
 enum { SHARES = 4096 };
@@ -17,6 +22,7 @@ struct queue {
 	pthread_cond_t pushed;
 	char *ring; /* [size] */
 	size_t size, head, used, count;
+	size_t touched;         /* bytes of the ring from its front that may have pages */
 	uint32_t share[SHARES]; /* bytes of QoS 0 in the ring by topic */
 	size_t sharers;         /* topics that have any */
 	size_t kept;            /* bytes of QoS 1: these are never dropped */
@@ -105,6 +111,8 @@ static void put(struct queue *queue, const void *data, size_t len)
 	memcpy(queue->ring + tail, data, first);
 	memcpy(queue->ring, (const char *)data + first, len - first);
 	queue->used += len;
+	if (tail + len > queue->touched)
+		queue->touched = at_most(tail + len, queue->size);
 }
 
 /* Reads `len` bytes that lie `offset` behind the head. */
@@ -182,6 +190,19 @@ static bool is_greedy(const struct queue *queue, const struct message *message)
 		queue->share[message->share] + size > fair_share(queue, 0);
 }
 
+/* A backlog that is over gives its memory back. */
+static void give_back(struct queue *queue)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = ((uintptr_t)queue->ring + RETAINED + page - 1) / page * page;
+	uintptr_t to = ((uintptr_t)queue->ring + queue->touched) / page * page;
+
+	if (queue->touched <= 2 * (size_t)RETAINED || from >= to)
+		return;
+	(void)madvise((void *)from, to - from, MADV_DONTNEED); /* they read as zeros again */
+	queue->touched = RETAINED + page;
+}
+
 static void remove_oldest(struct queue *queue, const struct message *oldest)
 {
 	size_t size = record_size(oldest);
@@ -191,6 +212,8 @@ static void remove_oldest(struct queue *queue, const struct message *oldest)
 	/* Empty, it begins at the front again: pages behind the longest backlog are never touched.
 	 */
 	queue->head = queue->count > 0 ? (queue->head + size) % queue->size : 0;
+	if (queue->count == 0)
+		give_back(queue);
 }
 
 /* Bytes within the ring, towards its head; both offsets count from there. */

@@ -20,7 +20,8 @@ class Secure(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         run(os.path.join(SOURCE, "compose", "secure", "make"), "--dir", cls.folder,
             "--device", "press-1", "--device", "press-2", "--host", "plant.example")
-        cls.stack = Stack("secure", "secure", ISOLDE_SECURE_DIR=cls.folder)
+        cls.stack = Stack("secure", "secure", ISOLDE_SECURE_DIR=cls.folder,
+                          ISOLDE_HTTP_HOSTS="plant.example")
         cls.stack.compose("build")
         cls.addClassCleanup(cls.stack.compose, "--profile", "monitoring", "down", "-v", "-t", "5",
                             "--remove-orphans")
@@ -120,6 +121,13 @@ class Secure(unittest.TestCase):
             b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         ))
         self.assertIn(" 400 ", self.https_raw(b"GET / HTTP/1.1\r\n\r\n"))
+
+    def test_by_which_names_it_may_be_called(self):
+        for name, status in (("localhost", 200), ("127.0.0.1:8443", 200), ("plant.example", 200),
+                             ("plant.example:8443", 200), ("evil.example", 421)):
+            with self.subTest(name):
+                self.assertEqual(self.https("GET", "/health", headers={**self.read, "Host": name})[0], status)
+        self.assertEqual(self.stack.get("/health", Host="evil.example", **self.read)[0], 421)
 
     def test_the_proxy_outlives_the_agent(self):
         agent = self.stack.id("agent")

@@ -1,5 +1,6 @@
 """What bad devices send is counted by its reason and harms nobody else."""
 
+import gzip
 import json
 import random
 import time
@@ -31,11 +32,22 @@ BAD = [
     ("an object cut short", TOPIC, '{"temperature":60,"humidity":35', "json"),
     ("text after the object", TOPIC, json.dumps(NORMAL) + " {}", "json"),
     ("a NUL byte", TOPIC, json.dumps(NORMAL).encode() + b"\0", "json"),
+    ("gzip", TOPIC, gzip.compress(json.dumps(NORMAL).encode()), "json"),
+    ("a NUL in a string", TOPIC, '{"temperature":60,"humidity":35,"sound":75,"x":"a\\u0000b"}', "json"),
+    ("a control byte in a string", TOPIC, b'{"temperature":60,"humidity":35,"sound":75,"x":"a\x01b"}', "json"),
+    ("half a character", TOPIC, '{"temperature":60,"humidity":35,"sound":75,"x":"\\ud800"}', "json"),
+    ("an overlong slash", TOPIC, b'{"temperature":60,"humidity":35,"sound":75,"x":"\xc0\xaf"}', "json"),
     ("no UTF-8", TOPIC, b'{"temperature":60,"humidity":35,"sound":75,"x":"\xff\xfe"}', "json"),
     ("NaN", TOPIC, '{"temperature":NaN,"humidity":35,"sound":75}', "json"),
+    ("Infinity", TOPIC, '{"temperature":-Infinity,"humidity":35,"sound":75}', "json"),
+    ("hexadecimal", TOPIC, '{"temperature":0x3c,"humidity":35,"sound":75}', "json"),
+    ("a point at the end", TOPIC, '{"temperature":60.,"humidity":35,"sound":75}', "json"),
+    ("a nought in front", TOPIC, '{"temperature":060,"humidity":35,"sound":75}', "json"),
+    ("16,384 brackets", TOPIC, "[" * 16384, "json"),
     ("depth 9", TOPIC, nested(9), "json"),
     ("depth 5,000", TOPIC, nested(5000), "json"),
     ("257 members", TOPIC, members(257), "json"),
+    ("1,000 members", TOPIC, members(1000), "json"),
     ("a repeated member", TOPIC, '{"temperature":60,"humidity":35,"sound":75,"sound":75}', "json"),
     ("16,385 bytes", TOPIC, sized(16385), "oversize"),
     ("30,000 bytes", TOPIC, sized(30000), "oversize"),
@@ -46,6 +58,8 @@ BAD = [
     ("a timestamp that is an object", TOPIC, reading(at={}, **NORMAL), "type"),
     ("a seq that is text", TOPIC, reading(seq="7", **NORMAL), "type"),
     ("1e999", TOPIC, '{"temperature":1e999,"humidity":35,"sound":75}', "range"),
+    ("1e400", TOPIC, '{"temperature":60,"humidity":35,"sound":-1e400}', "range"),
+    ("10,000 digits", TOPIC, '{"temperature":' + "9" * 10000 + ',"humidity":35,"sound":75}', "json"),
     ("a negative seq", TOPIC, reading(seq=-1, **NORMAL), "range"),
     ("a seq of 2^53", TOPIC, reading(seq=2**53, **NORMAL), "range"),
     ("a seq with a fraction", TOPIC, reading(seq=1.5, **NORMAL), "range"),
@@ -64,6 +78,7 @@ GOOD = [
     ("256 members", members(256)),
     ("16,384 bytes", sized(16384)),
     ("members nobody knows", reading(seq=2**53 - 1, unknown={"a": [1]}, **NORMAL)),
+    ("1e-400", '{"temperature":60,"humidity":35,"sound":1e-400}'),
     ("numbers in other dress", '{"temperature":6e1,"humidity":35.0,"sound":-0}'),
 ]
 

@@ -51,13 +51,40 @@ class Models(SystemTest):
         yield "another detector", changed(detector="oracle")
         yield "deep", sealed({**whole, "x": json.loads("[" * 200 + "]" * 200)})
 
+    def things(self):
+        """What is no file of a sensible size; each makes itself at the model's path."""
+        path = self.agent.settings["model.path"]
+
+        def sparse():
+            with open(path, "wb") as file:
+                file.truncate(10 << 30)
+
+        yield "10 GB of nothing", sparse
+        yield "a pipe", lambda: os.mkfifo(path)
+        yield "a folder", lambda: os.mkdir(path)
+        yield "a link to zeros without end", lambda: os.symlink("/dev/zero", path)
+        yield "a link to somebody's file", lambda: os.symlink("/etc/passwd", path)
+        yield "a link to itself", lambda: os.symlink(path, path)
+        yield "a link to nowhere", lambda: os.symlink("/nowhere/model.json", path)
+
+    def put(self, content):
+        path = self.agent.settings["model.path"]
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.rmdir(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+        if callable(content):
+            content()
+            return
+        with open(path, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+
     def test_none_is_put_in_force(self):
         self.agent.start()
         before = self.agent.request("POST", "/predict", json.dumps(NORMAL))[2]
-        for what, content in self.cases():
+        for what, content in [*self.cases(), *self.things()]:
             with self.subTest(what):
-                with open(self.agent.settings["model.path"], "wb") as file:
-                    file.write(content if isinstance(content, bytes) else content.encode())
+                self.put(content)
                 status, _, answer = self.agent.request("POST", "/reload")
                 self.assertEqual(status, 422, answer)
                 self.assertIn("model.json", answer["detail"])
@@ -130,6 +157,38 @@ class Histories(SystemTest):
         self.assert_holds(self.agent.process.words(), "history.db")
         with contextlib.closing(sqlite3.connect(self.agent.store)) as database:
             self.assertEqual(database.execute("SELECT name FROM accounts").fetchall(), [("kept",)])
+
+    def test_a_schema_of_thousands_of_tables(self):
+        self.enemy("BEGIN", *(f"CREATE TABLE x{i}({', '.join(f'c{k}' for k in range(100))})" for i in range(3000)))
+        self.goes_on()
+
+    def test_what_is_no_file(self):
+        """It says so and is red, or ends with the sentence; it never waits for a writer."""
+        for what, make in (
+            ("a folder", os.mkdir),
+            ("a pipe", os.mkfifo),
+            ("a link to itself", lambda path: os.symlink(path, path)),
+            ("a device", lambda path: os.symlink("/dev/zero", path)),
+        ):
+            with self.subTest(what):
+                make(self.agent.store)
+                self.agent.launch()
+
+                def ended_or_red():
+                    return not self.agent.process.running() or self.agent.get("/health")[0] == 503
+
+                try:
+                    until("it ended or is red", ended_or_red)
+                    self.assert_holds(self.agent.process.words(), "level=error", "history.db: ")
+                    if self.agent.process.running():
+                        store = self.agent.wait_health(503)["checks"]["store"]
+                        self.assertEqual(store["status"], "fail")
+                        self.assertEqual(self.agent.stop(10), 0, self.agent.process.words())
+                    else:
+                        self.assertIn(self.agent.process.wait(1), REFUSED)
+                finally:
+                    self.agent.kill()
+                    (os.rmdir if os.path.isdir(self.agent.store) else os.unlink)(self.agent.store)
 
     def test_rows_that_lie(self):
         self.enemy(

@@ -29,6 +29,11 @@ CASES = [
     ("HTTP/2's preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ("a NUL in the line", b"GET /hea\0lth HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("an absolute form of somebody else", b"GET http://evil.example/health HTTP/1.1\r\nHost: a\r\n\r\n", None),
+    ("an absolute form of ours", b"GET http://a/health/live HTTP/1.1\r\nHost: a\r\n\r\n", None),
+    ("HTTP/1.0", b"GET /health/live HTTP/1.0\r\nHost: a\r\n\r\n", 200),
+    ("line feeds alone", b"GET /health/live HTTP/1.1\nHost: a\n\n", 200),  # RFC 9112 section 2.2
+    ("a line feed in a header", GET + b"X: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+    ("a carriage return in a header", GET + b"X: a\rTransfer-Encoding: chunked\r\n\r\n", 400),
     # paths
     ("an escape", b"GET /%68ealth HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("%00", b"GET /health%00.html HTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -84,6 +89,7 @@ CASES = [
     ("a broken escape", b"GET /history?machine=% HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("SQL", b"GET /history?machine=x'%20OR%201=1-- HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("from after to", b"GET /history?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("a line of 400 KB", b"GET /history?" + b"limit=1&" * 50000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("1,000 parameters", b"GET /history?" + b"&".join(b"p%d=1" % i for i in range(1000)) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
 ]  # fmt: skip
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SMALLEST = 64 * 1024 };
 
@@ -274,6 +275,43 @@ static void test_cut_shares(void)
 	queue_destroy(queue);
 }
 
+static size_t resident_kb(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	unsigned long total = 0, resident = 0;
+
+	if (!file || fscanf(file, "%lu %lu", &total, &resident) != 2)
+		CU_FAIL("no /proc/self/statm");
+	if (file)
+		fclose(file);
+	return resident * (size_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+/* A backlog of 30 MB is gone from memory when it is over, and the ring is as good as before. */
+static void test_gives_back(void)
+{
+	struct queue *queue = queue_of(32 * 1024 * 1024);
+	const struct message *message;
+	static char payload[1000];
+	int pushed = 0, popped = 0;
+
+	for (int turn = 0; turn < 3; turn++) {
+		for (int i = 0; i < 25000; i++, pushed++) {
+			memset(payload, (char)pushed, sizeof(payload));
+			CU_ASSERT_EQUAL(push(queue, "a/b", payload, sizeof(payload), pushed), 0);
+		}
+		size_t before = resident_kb();
+		for (size_t n; (n = queue_pop(queue, 0, 500, &message)) > 0;) {
+			for (size_t i = 0; i < n; i++, popped++)
+				if (message[i].receipt.packet_id != popped || !intact(&message[i]))
+					CU_FAIL_FATAL("a message is torn");
+		}
+		CU_ASSERT(before - resident_kb() > 20000);
+	}
+	CU_ASSERT_EQUAL(popped, pushed);
+	queue_destroy(queue);
+}
+
 static void test_empty_messages(void)
 {
 	struct queue *queue = queue_of(SMALLEST);
@@ -439,6 +477,7 @@ static CU_TestInfo cases[] = {
 	{ "QoS 1 without room is refused, never dropped", test_refuse },
 	{ "a machine in a loop takes nobody's share", test_fair_shares },
 	{ "shares are cut anywhere in the ring", test_cut_shares },
+	{ "a backlog that is over gives its memory back", test_gives_back },
 	{ "a closed queue gives what it holds and takes nothing", test_close },
 	{ "waiting ends at the time-out", test_time_out },
 	{ "waiting ends with a message, and with the end", test_wake },
