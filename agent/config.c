@@ -317,13 +317,6 @@ static enum status check_access(const struct config *config, struct why *why)
 	if (*http->read_token && http->open_read)
 		return refuse_setting(config, setting_find("http", "open_read"), why,
 			"is yes, so the read token would guard nothing; choose one of them");
-	/* Names, "localhost" too, are refused elsewhere: only addresses can be listened on. */
-	if (http->listen[0] >= '0' && http->listen[0] <= '9' &&
-		strncmp(http->listen, "127.", 4) != 0 && !http->open_read && !*http->read_token &&
-		!*http->write_token)
-		return refuse_setting(config, setting_find("http", "listen"), why,
-			"is not loopback, and nobody could read there: set http.read_token_file, "
-			"or http.open_read = yes");
 	return STATUS_OK;
 }
 

@@ -4,6 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
+/* Of a name without a dot. */
+static const char plain_letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789-_";
+
 enum { HOST_MAX = 253 }; /* bytes of a name (RFC 1035 section 2.3.4) */
 
 #define WINDOW_NS (GUARD_WINDOW_S * INT64_C(1000000000))
@@ -105,7 +109,7 @@ bool guard_host_allowed(const char *host, const char *hosts)
 	name[len] = '\0';
 	if (brackets)
 		return inet_pton(AF_INET6, name, &address) == 1;
-	return is_address(name) || (!strchr(name, '.') && len > 0) || listed(name, hosts);
+	return is_address(name) || strspn(name, plain_letters) == len || listed(name, hosts);
 }
 
 bool guard_token_equal(const char *given, const char *token)

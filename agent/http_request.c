@@ -50,8 +50,8 @@ static bool check_length(struct exchange *exchange)
 /* Beyond its 64th header CivetWeb looks no further, and would not see a Content-Length there. */
 enum { HEADERS_MAX = 63 };
 
-/* CivetWeb takes "Content-Length : 5" for "Content-Length: 5"; others do not (RFC 9112 section 5.1),
- * and would see another request. It leaves a NUL where the blank was. */
+/* CivetWeb takes "Content-Length : 5" for "Content-Length: 5"; others do not (RFC 9112
+ * section 5.1), and would see another request. It leaves a NUL where the blank was. */
 static bool blank_before_colon(const struct mg_request_info *info)
 {
 	for (int i = 0; i < info->num_headers; i++) {

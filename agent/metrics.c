@@ -48,6 +48,7 @@ struct machine {
 	char name[MACHINE_NAME_MAX + 1];
 	double score;
 	int64_t at_ms;
+	int64_t gaps;
 };
 
 struct metrics {
@@ -250,6 +251,14 @@ void metrics_machine(struct metrics *metrics, const char *machine, double score,
 	pthread_mutex_unlock(&metrics->machine_lock);
 }
 
+void metrics_gap(struct metrics *metrics, const char *machine, int64_t numbers)
+{
+	metrics_add(metrics, METRIC_SEQUENCE_GAPS, numbers);
+	pthread_mutex_lock(&metrics->machine_lock);
+	find_machine(metrics, machine)->gaps += numbers;
+	pthread_mutex_unlock(&metrics->machine_lock);
+}
+
 /* ---- the page ---- */
 
 static void add_family(struct text *page, const char *name, const char *type, const char *help)
@@ -420,6 +429,13 @@ static void add_times(struct text *page, const struct machine *machine)
 		(double)machine->at_ms / 1000);
 }
 
+static void add_gaps(struct text *page, const struct machine *machine)
+{
+	if (machine->gaps > 0)
+		add_integer(page, "isolde_machine_sequence_gaps_total", "machine", machine->name,
+			(uint64_t)machine->gaps);
+}
+
 static void each_machine(struct text *page, const struct metrics *metrics,
 	void (*add)(struct text *, const struct machine *))
 {
@@ -439,6 +455,11 @@ static void add_machines(struct text *page, const struct metrics *metrics)
 	add_family(page, "isolde_last_reading_timestamp_seconds", "gauge",
 		"Time of the newest reading.");
 	each_machine(page, metrics, add_times);
+	if (metrics_get(metrics, METRIC_SEQUENCE_GAPS) == 0)
+		return;
+	add_family(page, "isolde_machine_sequence_gaps_total", "counter",
+		"Readings that never came, by the gaps in seq, of machines that have any.");
+	each_machine(page, metrics, add_gaps);
 }
 
 static double resident_bytes(void)

@@ -105,6 +105,9 @@ void metrics_ledger(struct metrics *metrics, struct ledger *out);
 /* The newest score and time of a machine. */
 void metrics_machine(struct metrics *metrics, const char *machine, double score, int64_t at_ms);
 
+/* So many numbers of a machine's seq never came. */
+void metrics_gap(struct metrics *metrics, const char *machine, int64_t numbers);
+
 /* Gauges that others own, asked at each scrape. */
 struct metrics_gauges {
 	bool connected;

@@ -181,8 +181,9 @@ static bool send_one(
 		outbox->sent_id = id;
 	if (known || !room)
 		return room;
-	FAILPOINT(during_publish);
+	FAILPOINT(before_publish);
 	if (outbox->send(outbox->context, topic, payload, len, retain, (uint64_t)id)) {
+		FAILPOINT(during_publish);
 		outbox->sent_id = id;
 		return true;
 	}

@@ -92,7 +92,7 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 			metrics_add(metrics, METRIC_LATE, 1);
 		metrics_machine(metrics, j->machine->name, v->score, v->reading.at_ms);
 		if (j->skipped > 0)
-			metrics_add(metrics, METRIC_SEQUENCE_GAPS, j->skipped);
+			metrics_gap(metrics, j->machine->name, j->skipped);
 		metrics_add(metrics, METRIC_QUALITY_GOOD + (enum metric)v->quality, 1);
 		feed_add(p, j);
 		changes_tell(p, told, j->changes);

@@ -198,6 +198,7 @@ enum status store_prune(struct store *store, const struct store_quota *quota, si
 	size_t done = 0;
 	bool left = false;
 
+	FAILPOINT(before_prune);
 	if (st == STATUS_OK)
 		st = prune(store, quota, rows, &done, &left, why);
 	FAILPOINT(during_prune);

@@ -16,9 +16,11 @@ POINTS = (
     "after_commit",
     "before_puback",
     "after_puback",
+    "before_publish",
     "during_publish",
     "during_checkpoint",
     "during_model_swap",
+    "before_prune",
     "during_prune",
 )
 
@@ -38,10 +40,10 @@ class Failpoints(FaultTest):
         sensor = self.client("sensor")
         deaths = 0
         for point in POINTS:
-            if point == "during_prune":
+            if point.endswith("_prune"):
                 continue  # below: pruning takes rows that the checker would miss
             for turn in range(scaled(2, 20)):
-                top = 3 if point in ("during_checkpoint", "during_model_swap", "during_publish") else 200
+                top = 3 if point in ("during_checkpoint", "during_model_swap", "before_publish", "during_publish") else 200
                 self.agent.environment = {"ISOLDE_FAIL": f"{point}:{chance.randrange(1, top)}"}
                 self.agent.launch()
 
@@ -53,7 +55,7 @@ class Failpoints(FaultTest):
                             self.agent.request("POST", "/reload")
                         except OSError:
                             pass
-                    if point == "during_publish":
+                    if point.endswith("_publish"):
                         self.hot(sensor)
                     return False
 
@@ -69,7 +71,7 @@ class Failpoints(FaultTest):
 
         check = Check(self.agent.store, flood)
         self.assertEqual((check.lost, check.twice, check.whole), (0, 0, "ok"), check)
-        figure(f"{len(POINTS) - 1} failpoints, {deaths} deaths: {check}")
+        figure(f"{len(POINTS) - 2} failpoints, {deaths} deaths: {check}")
 
     hot_seq = 0
 
@@ -86,7 +88,8 @@ class Failpoints(FaultTest):
         self.agent.stop()
         flood = self.flood(rate=4000)
         for turn in range(scaled(2, 20)):
-            self.agent.environment = {"ISOLDE_FAIL": f"during_prune:{turn % 3 + 1}"}
+            point = ("before_prune", "during_prune")[turn % 2]
+            self.agent.environment = {"ISOLDE_FAIL": f"{point}:{turn % 3 + 1}"}
             self.agent.launch()
             until("death while pruning", lambda: not self.agent.process.running(), 60)
         self.agent.environment = {}

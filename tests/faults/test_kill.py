@@ -27,9 +27,9 @@ class Kill(FaultTest):
             self.agent.launch()
             if kill % 10 == 9:
                 # The broker's queue is bounded: what it drops when nobody takes it is no loss of ours.
-                self.agent.wait_health(200)
+                self.agent.wait_health(200, 120)
                 until("it catches up", lambda: self.agent.ledger().stored >= flood.acknowledged() - 20000, 120)
-        self.agent.wait_health(200)
+        self.agent.wait_health(200, 120)
         until("enough was sent", lambda: self.agent.ledger().stored >= MESSAGES, 60 + MESSAGES / 1000)
         flood.stop()
         try:

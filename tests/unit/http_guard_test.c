@@ -21,7 +21,7 @@ static void test_hosts_of_others(void)
 	static const char *const others[] = { "", ":", "evil.example", "evil.example:8000",
 		"plant.example.evil.example", "example", "xplant.example", "127.0.0.1.evil.example",
 		"localhost.evil.example", "[::1", "[evil.example]", "[::1]evil", "a:b", "a:80x",
-		"plant.example.", ".", "1.2.3" };
+		"plant.example.", ".", "1.2.3", "a/b", "a b", "a,b", "a@b" };
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		if (strcmp(others[i], "example") != 0 &&

@@ -150,7 +150,14 @@ static void test_machines(void)
 	metrics_machine(metrics, "m0", -0.125, INT64_C(1795000000250));
 	metrics_machine(metrics, "m2000", 0.5, 3000);
 	metrics_machine(metrics, "m1", NAN, 4000);
+	metrics_gap(metrics, "m0", 2);
+	metrics_gap(metrics, "m0", 5);
+	metrics_gap(metrics, "m2000", 1);
 	char *page = page_of(metrics, &gauges);
+	ASSERT_HOLDS(page, "\nisolde_sequence_gaps_total 8\n");
+	ASSERT_HOLDS(page, "\nisolde_machine_sequence_gaps_total{machine=\"m0\"} 7\n");
+	ASSERT_HOLDS(page, "\nisolde_machine_sequence_gaps_total{machine=\"other\"} 1\n");
+	CU_ASSERT_PTR_NULL(strstr(page, "isolde_machine_sequence_gaps_total{machine=\"m1\"}"));
 	ASSERT_HOLDS(page, "\nisolde_score{machine=\"m0\"} -0.125\n");
 	ASSERT_HOLDS(
 		page, "\nisolde_last_reading_timestamp_seconds{machine=\"m0\"} 1795000000.25\n");
@@ -238,6 +245,7 @@ static void test_promtool(void)
 		return;
 	}
 	metrics_machine(metrics, "press-1", 0.5, 1000);
+	metrics_gap(metrics, "press-1", 1);
 	metrics_observe(metrics, HISTOGRAM_COMMIT, 0.01);
 	char *page = page_of(metrics, &gauges);
 	unit_file("page.txt", page, strlen(page));
