@@ -36,7 +36,7 @@ struct mqtt {
 	char *filter[MQTT_FILTERS_MAX];
 	struct subscription {
 		struct mqtt *mqtt;
-		const char *filter;
+		size_t filter;
 	} subscription[MQTT_FILTERS_MAX];
 	size_t filters;
 	char *optional[MQTT_FILTERS_MAX];
@@ -50,6 +50,7 @@ struct mqtt {
 
 	atomic_bool connected;
 	atomic_size_t granted; /* of the filters, on this connection */
+	atomic_size_t refused; /* the first of them that was not, or SIZE_MAX */
 	_Atomic uint64_t connects;
 	_Atomic size_t unsent;
 	_Atomic int64_t
@@ -178,13 +179,17 @@ static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_messa
 	return 1;
 }
 
-static void subscription_failed(struct mqtt *mqtt, const char *filter, const char *reason)
+/* Of several the first one is the trouble that is told: they stand in the order of their weight. */
+static void subscription_failed(struct mqtt *mqtt, size_t filter, const char *reason)
 {
 	char text[TEXT_SIZE];
 
-	snprintf(text, sizeof(text), "the broker refuses the subscription to %.300s: %s", filter,
-		reason);
-	set_trouble(mqtt, text);
+	snprintf(text, sizeof(text), "the broker refuses the subscription to %.300s: %s",
+		mqtt->filter[filter], reason);
+	if (filter < atomic_load(&mqtt->refused)) {
+		atomic_store(&mqtt->refused, filter);
+		set_trouble(mqtt, text);
+	}
 	log_error("%s", text);
 }
 
@@ -213,14 +218,15 @@ static void subscribe(struct mqtt *mqtt)
 {
 	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
 
+	atomic_store(&mqtt->refused, SIZE_MAX);
 	options.onSuccess = on_subscribed;
 	options.onFailure = on_subscribe_failed;
 	for (size_t i = 0; i < mqtt->filters; i++) {
-		mqtt->subscription[i] = (struct subscription){ mqtt, mqtt->filter[i] };
+		mqtt->subscription[i] = (struct subscription){ mqtt, i };
 		options.context = &mqtt->subscription[i];
 		int rc = MQTTAsync_subscribe(mqtt->client, mqtt->filter[i], 1, &options);
 		if (rc != MQTTASYNC_SUCCESS)
-			subscription_failed(mqtt, mqtt->filter[i], MQTTAsync_strerror(rc));
+			subscription_failed(mqtt, i, MQTTAsync_strerror(rc));
 	}
 	for (size_t i = 0; i < mqtt->optionals; i++)
 		(void)MQTTAsync_subscribe(
