@@ -6,9 +6,11 @@
 #include "common/timeutil.h"
 #include "common/train.h"
 #include "trainer/evaluate.h"
+#include "trainer/events.h"
 #include "trainer/progress.h"
 #include "trainer/report.h"
 #include "trainer/score.h"
+#include "trainer/series.h"
 #include "trainer/show.h"
 #include <math.h>
 #include <stdbool.h>
@@ -265,6 +267,39 @@ static enum status check_labelled(const struct scoring *s, const char *path, str
 	return STATUS_OK;
 }
 
+/* Of a series: events, and the same figures of smoothed scores, each name with its prefix. A model
+ * that smooths has a level of its own for them; of one that does not, ten readings are averaged and
+ * the threshold of single ones stands. */
+static enum status evaluate_series(const struct scoring *s, struct why *why)
+{
+	enum { WINDOW = 10 };
+	size_t window = s->model->smooth > 1 ? s->model->smooth : WINDOW;
+	double threshold = s->model->smooth > 1 ? s->model->alarm_threshold : s->model->threshold;
+	struct event_figures events;
+	struct figures figures;
+	struct series series;
+
+	enum status st = series_make(&s->csv, &series, why);
+	if (st != STATUS_OK)
+		return st;
+	st = events_measure(&s->csv, &series, s->score, s->model->threshold, &events, why);
+	if (st == STATUS_OK) {
+		events_print(&events, "", stdout);
+		st = score_smooth(&s->csv, window, s->score, why);
+	}
+	if (st == STATUS_OK)
+		st = evaluate(s->score, s->csv.label, s->csv.rows, threshold, &figures, why);
+	if (st == STATUS_OK)
+		st = events_measure(&s->csv, &series, s->score, threshold, &events, why);
+	if (st == STATUS_OK) {
+		printf("smoothed_window %zu\n", window);
+		evaluate_print(&figures, "smoothed_", stdout);
+		events_print(&events, "smoothed_", stdout);
+	}
+	series_free(&series);
+	return st;
+}
+
 enum status command_evaluate(const struct options *o, struct why *why)
 {
 	struct scoring s;
@@ -276,7 +311,9 @@ enum status command_evaluate(const struct options *o, struct why *why)
 	if (st == STATUS_OK)
 		st = evaluate(s.score, s.csv.label, s.csv.rows, s.model->threshold, &figures, why);
 	if (st == STATUS_OK) {
-		evaluate_print(&figures, stdout);
+		evaluate_print(&figures, "", stdout);
+		if (s.csv.at_ms)
+			st = evaluate_series(&s, why);
 		fflush(stdout); /* main looks for errors */
 		if (evaluate_gaps(&figures))
 			log_warning("%s: %s", o->input, evaluate_gaps(&figures));

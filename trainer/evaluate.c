@@ -71,26 +71,26 @@ enum status evaluate(const double *score, const int8_t *label, size_t n, double 
 	return STATUS_OK;
 }
 
-static void print_figure(FILE *out, const char *name, double value)
+static void print_figure(FILE *out, const char *prefix, const char *name, double value)
 {
 	if (isnan(value))
-		fprintf(out, "%s nan\n", name); /* printf might add a sign */
+		fprintf(out, "%s%s nan\n", prefix, name); /* printf might add a sign */
 	else
-		fprintf(out, "%s %.6f\n", name, value);
+		fprintf(out, "%s%s %.6f\n", prefix, name, value);
 }
 
-void evaluate_print(const struct figures *f, FILE *out)
+void evaluate_print(const struct figures *f, const char *prefix, FILE *out)
 {
-	fprintf(out, "rows %zu\n", f->rows + f->unscored);
-	fprintf(out, "unscored %zu\n", f->unscored);
-	fprintf(out, "positives %zu\n", f->positives);
-	print_figure(out, "threshold", f->threshold);
-	print_figure(out, "roc_auc", f->roc_auc);
-	print_figure(out, "average_precision", f->average_precision);
-	print_figure(out, "f1", f->f1);
-	print_figure(out, "precision", f->precision);
-	print_figure(out, "recall", f->recall);
-	print_figure(out, "false_alarm_rate", f->false_alarm_rate);
+	fprintf(out, "%srows %zu\n", prefix, f->rows + f->unscored);
+	fprintf(out, "%sunscored %zu\n", prefix, f->unscored);
+	fprintf(out, "%spositives %zu\n", prefix, f->positives);
+	print_figure(out, prefix, "threshold", f->threshold);
+	print_figure(out, prefix, "roc_auc", f->roc_auc);
+	print_figure(out, prefix, "average_precision", f->average_precision);
+	print_figure(out, prefix, "f1", f->f1);
+	print_figure(out, prefix, "precision", f->precision);
+	print_figure(out, prefix, "recall", f->recall);
+	print_figure(out, prefix, "false_alarm_rate", f->false_alarm_rate);
 }
 
 const char *evaluate_gaps(const struct figures *f)

@@ -25,8 +25,8 @@ struct figures {
 enum status evaluate(const double *score, const int8_t *label, size_t n, double threshold,
 	struct figures *out, struct why *why) MUST_USE;
 
-/* Lines `name value`; "nan" where there is none. */
-void evaluate_print(const struct figures *figures, FILE *out);
+/* Lines `name value`, each name with this prefix; "nan" where there is none. */
+void evaluate_print(const struct figures *figures, const char *prefix, FILE *out);
 
 /* One sentence on which figures cannot be computed and why, or NULL. */
 const char *evaluate_gaps(const struct figures *figures);

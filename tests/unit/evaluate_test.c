@@ -131,7 +131,7 @@ static void test_print(void)
 
 	FILE *out = open_memstream(&text, &len);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(out);
-	evaluate_print(&f, out);
+	evaluate_print(&f, "", out);
 	fclose(out);
 
 	CU_ASSERT_STRING_EQUAL(text,
