@@ -304,25 +304,37 @@ static enum status measure_all(
 }
 
 /* Scores every row and takes threshold and quantile table from them; `score` has room for all. */
-static void calibrate(struct model *model, const double *value, size_t rows, double *score,
-	const struct train_options *options)
+static enum status calibrate(struct model *model, const double *value, size_t rows, double *score,
+	const struct train_options *options, struct why *why)
 {
 	size_t features = model->schema.count;
+	enum status st = STATUS_OK;
 
 	for (size_t i = 0; i < rows; i++) {
 		score[i] = detector_score(&model->detector, value + i * features);
 		if (i % 16384 == 0)
 			report(options, 0.5 + 0.5 * (double)i / (double)rows);
 	}
+	double *in_order = options->at_ms ? malloc(rows * sizeof(*in_order)) : NULL;
+	if (in_order)
+		memcpy(in_order, score, rows * sizeof(*in_order));
+	else if (options->at_ms)
+		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", rows);
 	qsort(score, rows, sizeof(*score), ascending);
 	model->threshold = train_quantile(score, rows, options->quantile);
 	model_no_smoothing(model);
+	if (in_order)
+		st = train_step(options, rows, &model->step_ms, why);
+	if (in_order && st == STATUS_OK && model->step_ms > 0)
+		st = train_promise(options, model, in_order, 1, rows, why);
+	free(in_order);
 	model->quantile = options->quantile;
 	model->quantiles = 201;
 	for (size_t i = 0; i < model->quantiles; i++)
 		model->score_quantile[i] =
 			train_quantile(score, rows, (double)i / (double)(model->quantiles - 1));
 	report(options, 1);
+	return st;
 }
 
 static enum status check_input(const struct schema *schema, const double *value, size_t rows,
@@ -383,7 +395,7 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 	if (options->kind == DETECTOR_FUSED)
 		st = train_fused(model, value, rows, options, why);
 	else
-		calibrate(model, value, rows, scratch, options);
+		st = calibrate(model, value, rows, scratch, options, why);
 	model->rows = rows;
 	model->seed = options->seed;
 	free(scratch);

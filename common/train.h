@@ -21,6 +21,10 @@ struct train_options {
 			       rows */
 	uint64_t seed;
 	double quantile; /* of the training scores, in (0, 1): the threshold */
+	/* Of each row; NULL: there are no times, nothing is smoothed or promised. With times and
+	 * machine NULL all rows are of one machine. */
+	const int64_t *at_ms;
+	const uint32_t *machine;
 	/* Called now and then with the share done, 0 .. 1; may be NULL. */
 	void (*progress)(void *context, double done);
 	void *context;

@@ -47,6 +47,68 @@ static double level(const double *sorted, size_t n, double alpha)
 	return from + (above ? sum / (double)above : 0) * log(tail_share / alpha);
 }
 
+enum { WINDOW = 10 }; /* readings whose scores are averaged for the alarm */
+static const double clear =
+	5; /* times as many readings lie above the clear level as above the other */
+
+/* The numbers to the front, ascending; how many there are. */
+static size_t sort_known(double *value, size_t n)
+{
+	size_t known = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!isnan(value[i]))
+			value[known++] = value[i];
+	}
+	qsort(value, known, sizeof(*value), ascending);
+	return known;
+}
+
+/* Smoothed scores have levels of their own: they spread less, and hang together longer. `scratch`
+ * has room for two of everything. */
+static enum status calibrate_alarm(struct model *model, const double *value, size_t rows,
+	const struct fused_held_out *held, double *scratch, const struct train_options *o,
+	struct why *why)
+{
+	double alpha = 1 - o->quantile, effective = 0, *sorted = scratch + held->lengths * rows;
+	size_t features = model->schema.count, total = 0;
+	enum status st = train_step(o, rows, &model->step_ms, why);
+
+	if (st != STATUS_OK || model->step_ms == 0)
+		return st;
+	model->smooth = WINDOW;
+	for (size_t l = 0; l < held->lengths && st == STATUS_OK; l++) {
+		st = train_smooth(o, model, held->score + l * rows, rows, scratch + total, why);
+		size_t known = 0; /* in time order still */
+		for (size_t i = 0; i < rows && st == STATUS_OK; i++)
+			if (!isnan(scratch[total + i]))
+				scratch[total + known++] = scratch[total + i];
+		if (known >= TRAIN_ROWS_MIN)
+			effective += effective_rows(scratch + total, known, sorted) /
+				(double)held->lengths;
+		total += known;
+	}
+	if (st != STATUS_OK)
+		return st;
+	if (total < TRAIN_ROWS_MIN * held->lengths) { /* gaps everywhere: nothing to average */
+		model->smooth = 1;
+		return train_promise(o, model, held->score, held->lengths, rows, why);
+	}
+	alpha /= 1 + 1 / sqrt(alpha * effective);
+	total = sort_known(scratch, total);
+	model->alarm_threshold = level(scratch, total, alpha);
+	model->alarm_clear = level(scratch, total, fmin(clear * alpha, 0.5));
+	for (size_t i = 0; i < rows; i++)
+		sorted[i] = fused_score(model->detector.fused, value + i * features);
+	st = train_smooth(o, model, sorted, rows, scratch, why);
+	if (st != STATUS_OK)
+		return st;
+	total = sort_known(scratch, rows);
+	model->alarm_threshold = fmax(model->alarm_threshold, level(scratch, total, alpha));
+	model->alarm_clear = fmin(model->alarm_clear, model->alarm_threshold);
+	return train_promise(o, model, held->score, held->lengths, rows, why);
+}
+
 static void calibrate(struct model *model, const double *value, size_t rows,
 	const struct fused_held_out *held, double *sorted, double quantile)
 {
@@ -97,11 +159,14 @@ enum status train_fused(struct model *model, const double *value, size_t rows,
 		model->detector.stats[i].mean = model->detector.fused->mean[i];
 		model->detector.stats[i].sd = model->detector.fused->sd[i];
 	}
-	double *sorted = malloc(held.lengths * rows * sizeof(*sorted));
-	if (sorted)
+	double *sorted = malloc(2 * held.lengths * rows * sizeof(*sorted));
+	if (sorted) {
 		calibrate(model, value, rows, &held, sorted, options->quantile);
-	else
+		if (options->at_ms)
+			st = calibrate_alarm(model, value, rows, &held, sorted, options, why);
+	} else {
 		st = fail(why, STATUS_NO_MEMORY, "no memory to calibrate on %zu rows", rows);
+	}
 	free(sorted);
 	free(held.score);
 	return st;

@@ -8,4 +8,20 @@
 enum status train_fused(struct model *model, const double *value, size_t rows,
 	const struct train_options *options, struct why *why) MUST_USE;
 
+/* The delays that a promise holds for: the agent's defaults. */
+enum { TRAIN_RAISE_COUNT = 3, TRAIN_RAISE_WINDOW = 5, TRAIN_CLEAR_COUNT = 5 };
+
+/* train_alarm.c, for data with times. The median step of a machine, forward; 0: there is none. */
+enum status train_step(const struct train_options *options, size_t rows, int64_t *step_ms,
+	struct why *why) MUST_USE;
+
+/* out[rows]: the mean of each machine's last model->smooth scores, NaN while it has fewer. */
+enum status train_smooth(const struct train_options *options, const struct model *model,
+	const double *score, size_t rows, double *out, struct why *why) MUST_USE;
+
+/* Replays score[passes][rows] through the whole alarm, and writes down how often it cried, a pass
+ * on average. Levels, smoothing and step of the model are set. */
+enum status train_promise(const struct train_options *options, struct model *model,
+	const double *score, size_t passes, size_t rows, struct why *why) MUST_USE;
+
 #endif

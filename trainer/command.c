@@ -98,8 +98,14 @@ static size_t keep_complete(struct csvfile *csv)
 		bool complete = true;
 		for (size_t i = 0; i < width; i++)
 			complete = complete && !isnan(x[i]);
-		if (complete)
-			memmove(&csv->value[kept++ * width], x, width * sizeof(*x));
+		if (!complete)
+			continue;
+		memmove(&csv->value[kept * width], x, width * sizeof(*x));
+		if (csv->at_ms)
+			csv->at_ms[kept] = csv->at_ms[row];
+		if (csv->machine)
+			csv->machine[kept] = csv->machine[row];
+		kept++;
 	}
 	return kept;
 }
@@ -144,6 +150,10 @@ static void print_trained(const struct model *model, const struct options *o)
 		d->kind == DETECTOR_FUSED
 			? "of scores by members fitted without the row, tightened by one standard error"
 			: "quantile of the training scores");
+	if (model->smooth > 1)
+		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f\n",
+			model->alarm_threshold, model->smooth, model->alarm_clear);
+	show_promise(model, stdout);
 	printf("model          %s\n", o->model);
 	printf("id             %s\n", model->id);
 }
@@ -157,6 +167,8 @@ static enum status train_and_save(
 		.sample_size = o->sample_size,
 		.seed = o->seed,
 		.quantile = o->quantile,
+		.at_ms = csv->at_ms,
+		.machine = csv->machine,
 		.progress = progress_update,
 		.context = &progress };
 	struct model *model = NULL;

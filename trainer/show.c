@@ -67,6 +67,37 @@ static void print_detector(const struct model *model, FILE *out)
 		detector_name(model->detector.kind), c->trees, c->sample_size, c->nodes);
 }
 
+void show_promise(const struct model *model, FILE *out)
+{
+	if (isnan(model->false_alarms_per_day))
+		return;
+	fprintf(out,
+		"false alarms   expected a day and machine: %.3g (95 %%: %.3g to %.3g), by the training "
+		"data replayed%s\n",
+		model->false_alarms_per_day, model->false_alarms_per_day_low,
+		model->false_alarms_per_day_high,
+		model->detector.kind == DETECTOR_FUSED ? " block by block, each held out"
+						       : "; fresh data may differ");
+}
+
+static void print_alarm(const struct model *model, FILE *out)
+{
+	char set[NUMBER_TEXT_SIZE], over[NUMBER_TEXT_SIZE];
+
+	number_format(model->alarm_threshold, set);
+	number_format(model->alarm_clear, over);
+	if (model->smooth > 1)
+		fprintf(out, "alarm          mean of %zu scores above %s, over at or below %s\n",
+			model->smooth, set, over);
+	if (model->raise_count > 0)
+		fprintf(out, "delays         raised by %u of %u, over after %u in a row\n",
+			model->raise_count, model->raise_window, model->clear_count);
+	if (model->step_ms > 0)
+		fprintf(out, "step           %g s between readings\n",
+			(double)model->step_ms / 1000);
+	show_promise(model, out);
+}
+
 void show_print(const struct model *model, const char *path, FILE *out)
 {
 	char time[TIME_TEXT_SIZE];
@@ -77,6 +108,7 @@ void show_print(const struct model *model, const char *path, FILE *out)
 	print_features(model, out);
 	print_detector(model, out);
 	print_scores(model, out);
+	print_alarm(model, out);
 	fprintf(out, "trained        %s by %s on %llu rows, seed %llu\n", time, model->program,
 		(unsigned long long)model->rows, (unsigned long long)model->seed);
 	fprintf(out, "data           SHA-256 %s\n", *model->data_digest ? model->data_digest : "-");

@@ -5,6 +5,9 @@
 #include "common/model.h"
 #include <stdio.h>
 
+/* How often it is expected to cry; nothing if that is not known. */
+void show_promise(const struct model *model, FILE *out);
+
 void show_print(const struct model *model, const char *path, FILE *out);
 
 #endif

@@ -1,0 +1,189 @@
+/* What the training data say of the alarm: their usual step, their smoothed scores, and how often
+ * the whole alarm (common/smooth, common/alarm) would have cried over them. */
+#include "common/alarm.h"
+#include "common/smooth.h"
+#include "common/train_internal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int by_size(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+static size_t machine_of(const struct train_options *o, size_t row)
+{
+	return o->machine ? o->machine[row] : 0;
+}
+
+static size_t machines_of(const struct train_options *o, size_t rows)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; o->machine && i < rows; i++)
+		most = o->machine[i] > most ? o->machine[i] : most;
+	return most + 1;
+}
+
+/* The time since the machine's row before; 0 for its first one. Its own time is noted. */
+static int64_t step_from(int64_t *last, const struct train_options *o, size_t row)
+{
+	int64_t *before = &last[machine_of(o, row)];
+	int64_t step = *before == INT64_MIN ? 0 : o->at_ms[row] - *before;
+
+	*before = o->at_ms[row];
+	return step;
+}
+
+static int64_t *no_times(size_t machines)
+{
+	int64_t *last = malloc(machines * sizeof(*last));
+
+	for (size_t i = 0; last && i < machines; i++)
+		last[i] = INT64_MIN;
+	return last;
+}
+
+enum status train_step(
+	const struct train_options *o, size_t rows, int64_t *step_ms, struct why *why)
+{
+	int64_t *last = no_times(machines_of(o, rows)), *step = malloc(rows * sizeof(*step));
+	size_t n = 0;
+
+	*step_ms = 0;
+	if (!last || !step) {
+		free(last);
+		free(step);
+		return fail(why, STATUS_NO_MEMORY, "no memory for %zu steps", rows);
+	}
+	for (size_t i = 0; i < rows; i++) {
+		step[n] = step_from(last, o, i);
+		n += step[n] > 0;
+	}
+	qsort(step, n, sizeof(*step), by_size);
+	if (n > 0)
+		*step_ms = step[n / 2];
+	free(last);
+	free(step);
+	return STATUS_OK;
+}
+
+enum status train_smooth(const struct train_options *o, const struct model *model,
+	const double *score, size_t rows, double *out, struct why *why)
+{
+	struct smooth *smooth = calloc(machines_of(o, rows), sizeof(*smooth));
+
+	if (!smooth)
+		return fail(why, STATUS_NO_MEMORY, "no memory to smooth %zu scores", rows);
+	for (size_t i = 0; i < rows; i++) {
+		struct smooth *s = &smooth[machine_of(o, i)];
+		out[i] = smooth_next(s, model->smooth, model->step_ms, o->at_ms[i], score[i]);
+		if (s->count < model->smooth)
+			out[i] = NAN; /* warming up: fewer readings spread wider */
+	}
+	free(smooth);
+	return STATUS_OK;
+}
+
+/* P(X <= n) of a Poisson variable. */
+static double poisson_below(size_t n, double mean)
+{
+	double term = exp(-mean), sum = term;
+
+	for (size_t k = 1; k <= n; k++) {
+		term *= mean / (double)k;
+		sum += term;
+	}
+	return sum;
+}
+
+/* The mean at which P(X <= n) is p. */
+static double poisson_mean(size_t n, double p)
+{
+	double low = 0, high = 20 + 4 * (double)n;
+
+	for (int i = 0; i < 100; i++) {
+		double middle = (low + high) / 2;
+		if (poisson_below(n, middle) > p)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* The exact 95 % interval of a Poisson mean (Garwood, Biometrika 28, 1936). */
+static void promise(struct model *model, double alarms, double days)
+{
+	enum { EXACT_MAX = 300 }; /* beyond, exp(-mean) is too near 0 and the normal one will do */
+	size_t n = (size_t)lround(alarms);
+
+	model->false_alarms_per_day = alarms / days;
+	if (n > EXACT_MAX) {
+		model->false_alarms_per_day_low = (alarms - 1.96 * sqrt(alarms)) / days;
+		model->false_alarms_per_day_high = (alarms + 1.96 * sqrt(alarms)) / days;
+		return;
+	}
+	double low = n > 0 ? poisson_mean(n - 1, 0.975) / days : 0;
+	double high = poisson_mean(n, 0.025) / days;
+	model->false_alarms_per_day_low = fmin(low, model->false_alarms_per_day);
+	model->false_alarms_per_day_high = fmax(high, model->false_alarms_per_day);
+}
+
+/* One pass over the rows; how many alarms were raised, and what time the machines were watched. */
+static size_t replay(const struct train_options *o, const struct model *model, const double *score,
+	size_t rows, struct alarm *alarm, struct smooth *smooth, int64_t *last, double *days)
+{
+	const struct alarm_policy policy = { .raise_count = model->raise_count,
+		.raise_window = model->raise_window,
+		.clear_count = model->clear_count,
+		.fault_count = 1,
+		.no_latch = true };
+	size_t raised = 0;
+
+	for (size_t i = 0; i < rows; i++) {
+		size_t m = machine_of(o, i);
+		int64_t step = step_from(last, o, i);
+		if (step > 0 && step <= SMOOTH_GAP_STEPS * model->step_ms)
+			*days += (double)step / 86400e3;
+		struct alarm_input input = { .at_ms = o->at_ms[i],
+			.score = model->smooth > 1 ? smooth_next(&smooth[m], model->smooth,
+							     model->step_ms, o->at_ms[i], score[i])
+						   : score[i],
+			.threshold = model->alarm_threshold,
+			.clear = model->alarm_clear };
+		raised += alarm_next(&alarm[m], &policy, "", &input) == ALARM_RAISED;
+	}
+	return raised;
+}
+
+enum status train_promise(const struct train_options *o, struct model *model, const double *score,
+	size_t passes, size_t rows, struct why *why)
+{
+	size_t machines = machines_of(o, rows), raised = 0;
+	double days = 0;
+	enum status st = STATUS_OK;
+
+	model->raise_count = TRAIN_RAISE_COUNT;
+	model->raise_window = TRAIN_RAISE_WINDOW;
+	model->clear_count = TRAIN_CLEAR_COUNT;
+	for (size_t pass = 0; pass < passes && st == STATUS_OK; pass++) {
+		struct alarm *alarm = calloc(machines, sizeof(*alarm));
+		struct smooth *smooth = calloc(machines, sizeof(*smooth));
+		int64_t *last = no_times(machines);
+		if (alarm && smooth && last)
+			raised += replay(
+				o, model, score + pass * rows, rows, alarm, smooth, last, &days);
+		else
+			st = fail(why, STATUS_NO_MEMORY, "no memory to replay %zu machines",
+				machines);
+		free(alarm);
+		free(smooth);
+		free(last);
+	}
+	if (st == STATUS_OK && days > 0)
+		promise(model, (double)raised / (double)passes, days / (double)passes);
+	return st;
+}
