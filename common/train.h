@@ -25,6 +25,9 @@ struct train_options {
 	 * machine NULL all rows are of one machine. */
 	const int64_t *at_ms;
 	const uint32_t *machine;
+	/* The promise that is asked for, of a machine, and the alarm's delays are chosen for it; 0:
+	 * what the usual delays give. Refused (STATUS_BAD_INPUT) where the data cannot show it. */
+	double false_alarms_per_day;
 	/* Called now and then with the share done, 0 .. 1; may be NULL. */
 	void (*progress)(void *context, double done);
 	void *context;

@@ -159,23 +159,21 @@ static size_t replay(const struct train_options *o, const struct model *model, c
 	return raised;
 }
 
-enum status train_promise(const struct train_options *o, struct model *model, const double *score,
-	size_t passes, size_t rows, struct why *why)
+/* All passes; what they gave is promised. */
+static enum status replay_all(const struct train_options *o, struct model *model,
+	const double *score, size_t passes, size_t rows, double *days, struct why *why)
 {
 	size_t machines = machines_of(o, rows), raised = 0;
-	double days = 0;
 	enum status st = STATUS_OK;
 
-	model->raise_count = TRAIN_RAISE_COUNT;
-	model->raise_window = TRAIN_RAISE_WINDOW;
-	model->clear_count = TRAIN_CLEAR_COUNT;
+	*days = 0;
 	for (size_t pass = 0; pass < passes && st == STATUS_OK; pass++) {
 		struct alarm *alarm = calloc(machines, sizeof(*alarm));
 		struct smooth *smooth = calloc(machines, sizeof(*smooth));
 		int64_t *last = no_times(machines);
 		if (alarm && smooth && last)
 			raised += replay(
-				o, model, score + pass * rows, rows, alarm, smooth, last, &days);
+				o, model, score + pass * rows, rows, alarm, smooth, last, days);
 		else
 			st = fail(why, STATUS_NO_MEMORY, "no memory to replay %zu machines",
 				machines);
@@ -183,7 +181,39 @@ enum status train_promise(const struct train_options *o, struct model *model, co
 		free(smooth);
 		free(last);
 	}
-	if (st == STATUS_OK && days > 0)
-		promise(model, (double)raised / (double)passes, days / (double)passes);
+	*days /= (double)passes;
+	if (st == STATUS_OK && *days > 0)
+		promise(model, (double)raised / (double)passes, *days);
 	return st;
+}
+
+/* From the agent's defaults on, each slower than the one before. */
+static const struct delays {
+	unsigned raise_count, raise_window, clear_count;
+} delays[] = { { 3, 5, 5 }, { 5, 8, 8 }, { 8, 12, 12 }, { 12, 20, 20 }, { 24, 40, 40 } };
+
+enum status train_promise(const struct train_options *o, struct model *model, const double *score,
+	size_t passes, size_t rows, struct why *why)
+{
+	double asked = o->false_alarms_per_day, days = 0;
+
+	for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++) {
+		model->raise_count = delays[i].raise_count;
+		model->raise_window = delays[i].raise_window;
+		model->clear_count = delays[i].clear_count;
+		enum status st = replay_all(o, model, score, passes, rows, &days, why);
+		if (st != STATUS_OK || asked <= 0)
+			return st;
+		if (asked * days < 1)
+			return fail(why, STATUS_BAD_INPUT,
+				"%g false alarms a day cannot be promised by data of %.3g days: at "
+				"least %.3g days are needed",
+				asked, days, 1 / asked);
+		if (model->false_alarms_per_day <= asked)
+			return STATUS_OK;
+	}
+	return fail(why, STATUS_BAD_INPUT,
+		"%g false alarms a day cannot be promised: with an alarm raised by %u of %u readings "
+		"there are still %.3g; a larger quantile would help",
+		asked, model->raise_count, model->raise_window, model->false_alarms_per_day);
 }

@@ -8,9 +8,6 @@
 enum status train_fused(struct model *model, const double *value, size_t rows,
 	const struct train_options *options, struct why *why) MUST_USE;
 
-/* The delays that a promise holds for: the agent's defaults. */
-enum { TRAIN_RAISE_COUNT = 3, TRAIN_RAISE_WINDOW = 5, TRAIN_CLEAR_COUNT = 5 };
-
 /* train_alarm.c, for data with times. The median step of a machine, forward; 0: there is none. */
 enum status train_step(const struct train_options *options, size_t rows, int64_t *step_ms,
 	struct why *why) MUST_USE;

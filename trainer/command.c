@@ -169,11 +169,17 @@ static enum status train_and_save(
 		.quantile = o->quantile,
 		.at_ms = csv->at_ms,
 		.machine = csv->machine,
+		.false_alarms_per_day = o->false_alarms_per_day,
 		.progress = progress_update,
 		.context = &progress };
 	struct model *model = NULL;
 	size_t rows = keep_complete(csv);
 
+	if (o->false_alarms_per_day > 0 && !csv->at_ms)
+		return fail(why, STATUS_BAD_INPUT,
+			"%s: no timestamp column: how many false alarms a day there would be cannot "
+			"be known",
+			o->baseline);
 	progress_start(&progress, "training");
 	enum status st = train_model(schema, csv->value, rows, &options, &model, why);
 	progress_finish(&progress);

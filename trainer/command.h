@@ -19,6 +19,7 @@ struct amendment {
 struct options {
 	const char *baseline, *model, *input;
 	double quantile;
+	double false_alarms_per_day; /* to be promised; 0: what comes */
 	size_t trees, sample_size;
 	uint64_t seed;
 	size_t smooth; /* 1: each row's own score */

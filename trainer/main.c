@@ -21,7 +21,8 @@ enum {
 	KEY_DETECTOR,
 	KEY_RANGE,
 	KEY_UNIT,
-	KEY_SMOOTH
+	KEY_SMOOTH,
+	KEY_FALSE_ALARMS
 };
 
 static const struct argp_option train_options[] = {
@@ -29,6 +30,10 @@ static const struct argp_option train_options[] = {
 	{ "model", 'm', "FILE", 0, "model file to write", 0 },
 	{ "quantile", KEY_QUANTILE, "Q", 0,
 		"quantile of the training scores that becomes the threshold (0.99)", 0 },
+	{ "false-alarms-per-day", KEY_FALSE_ALARMS, "X", 0,
+		"of a machine: choose the alarm's delays so that no more are to be expected (needs a "
+		"timestamp column)",
+		0 },
 	{ "trees", KEY_TREES, "N", 0, "trees of the forest (100)", 0 },
 	{ "sample-size", KEY_SAMPLE_SIZE, "N", 0, "rows each tree is grown from (256)", 0 },
 	{ "seed", KEY_SEED, "N", 0, "of the random choices (42): the same seed, the same model",
@@ -176,6 +181,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (!number_parse(arg, strlen(arg), &o->quantile) ||
 			!(o->quantile > 0 && o->quantile < 1))
 			argp_error(state, "--quantile: \"%s\" does not lie between 0 and 1", arg);
+		break;
+	case KEY_FALSE_ALARMS:
+		if (!number_parse(arg, strlen(arg), &o->false_alarms_per_day) ||
+			!(o->false_alarms_per_day > 0 && o->false_alarms_per_day <= 86400))
+			argp_error(state,
+				"--false-alarms-per-day: \"%s\" does not lie between 0 and 86400",
+				arg);
 		break;
 	case KEY_TREES:
 		o->trees = parse_count(state, "trees", arg, 1, FOREST_TREES_MAX);

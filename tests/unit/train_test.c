@@ -64,6 +64,101 @@ static void test_repeatable(void)
 	CU_ASSERT_STRING_NOT_EQUAL(first, other);
 }
 
+/* One reading in 10 s, of two machines in turn. */
+static int64_t second_by_second[ROWS];
+static uint32_t in_turn[ROWS];
+
+static struct train_options with_times(enum detector_kind kind)
+{
+	struct train_options options = usual;
+
+	for (size_t i = 0; i < ROWS; i++) {
+		second_by_second[i] = 1000000 + (int64_t)(i / 2) * 10000;
+		in_turn[i] = (uint32_t)(i % 2);
+	}
+	options.kind = kind;
+	options.at_ms = second_by_second;
+	options.machine = in_turn;
+	return options;
+}
+
+static void test_times(void)
+{
+	struct train_options options = with_times(DETECTOR_FOREST);
+	struct model *model = train(normal, ROWS, &options);
+
+	CU_ASSERT_EQUAL(model->step_ms, 10000);
+	CU_ASSERT_EQUAL(model->smooth, 1);
+	CU_ASSERT_EQUAL(model->alarm_threshold, model->threshold);
+	CU_ASSERT_EQUAL(model->raise_count, 3);
+	CU_ASSERT_EQUAL(model->raise_window, 5);
+	CU_ASSERT_EQUAL(model->clear_count, 5);
+	CU_ASSERT(model->false_alarms_per_day >= 0);
+	CU_ASSERT(model->false_alarms_per_day_low <= model->false_alarms_per_day);
+	CU_ASSERT(model->false_alarms_per_day_high > model->false_alarms_per_day);
+	model_destroy(model);
+
+	options.at_ms = NULL;
+	model = train(normal, ROWS, &options);
+	CU_ASSERT_EQUAL(model->step_ms, 0);
+	CU_ASSERT_TRUE(isnan(model->false_alarms_per_day));
+	model_destroy(model);
+}
+
+static void test_smoothed_levels(void)
+{
+	struct train_options options = with_times(DETECTOR_FUSED);
+	struct model *model = train(normal, ROWS, &options), *read = NULL;
+
+	CU_ASSERT_EQUAL(model->smooth, 10);
+	CU_ASSERT_EQUAL(model->step_ms, 10000);
+	CU_ASSERT(model->alarm_threshold < model->threshold); /* means spread less */
+	CU_ASSERT(model->alarm_clear < model->alarm_threshold);
+	CU_ASSERT_FALSE(isnan(model->false_alarms_per_day));
+	CU_ASSERT_EQUAL_FATAL(model_save(model, unit_path("model.json"), &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("model.json"), &read, &why), STATUS_OK);
+	CU_ASSERT_EQUAL(read->smooth, 10);
+	CU_ASSERT_EQUAL(read->alarm_threshold, model->alarm_threshold);
+	CU_ASSERT_EQUAL(read->false_alarms_per_day, model->false_alarms_per_day);
+	model_destroy(read);
+	model_destroy(model);
+
+	options.at_ms = NULL;
+	model = train(normal, ROWS, &options);
+	CU_ASSERT_EQUAL(model->smooth, 1);
+	CU_ASSERT_EQUAL(model->alarm_threshold, model->threshold);
+	model_destroy(model);
+}
+
+/* Ten rows far off in a row: the usual delays cry once in 6,000 s of two machines. */
+static void test_promise(void)
+{
+	struct train_options options = with_times(DETECTOR_FOREST);
+	struct model *model;
+
+	memcpy(scratch, normal, sizeof(scratch));
+	for (size_t i = 200; i < 220; i += 2) /* of machine 0 alone */
+		scratch[i * 3] = 500;
+	options.quantile = 0.99;
+	model = train(scratch, ROWS, &options);
+	double days = 2 * 299 * 10.0 / 86400;
+	CU_ASSERT_DOUBLE_EQUAL(model->false_alarms_per_day, 1 / days, 1e-9);
+	/* Garwood's interval of one event: 0.0253 to 5.572. */
+	CU_ASSERT_DOUBLE_EQUAL(model->false_alarms_per_day_low, 0.025318 / days, 1e-3);
+	CU_ASSERT_DOUBLE_EQUAL(model->false_alarms_per_day_high, 5.5716 / days, 1e-2);
+	model_destroy(model);
+
+	model = NULL;
+	options.false_alarms_per_day = 0.5; /* data of 0.07 days show nothing of the kind */
+	CU_ASSERT_EQUAL(
+		train_model(&schema, scratch, ROWS, &options, &model, &why), STATUS_BAD_INPUT);
+	ASSERT_HOLDS(why.text, "0.5 false alarms a day cannot be promised by data of 0.0692 days");
+	options.false_alarms_per_day = 15; /* just above one in the data */
+	model = train(scratch, ROWS, &options);
+	CU_ASSERT(model->false_alarms_per_day <= 15);
+	model_destroy(model);
+}
+
 static void test_contents(void)
 {
 	struct model *model = train(normal, ROWS, &usual);
@@ -463,6 +558,10 @@ static void test_refusals(void)
 }
 
 static CU_TestInfo cases[] = {
+	{ "times give a step and a promise, and without them there is none", test_times },
+	{ "the fused detector's smoothed scores have levels of their own", test_smoothed_levels },
+	{ "a promise is what the replayed alarm did, and refused where it cannot be seen",
+		test_promise },
 	{ "the same seed gives the same file, another seed another", test_repeatable },
 	{ "the model says what it was made of", test_contents },
 	{ "the scaler and the order statistics are right", test_stats },
