@@ -49,6 +49,7 @@ struct mqtt {
 	void *context;
 
 	atomic_bool connected;
+	atomic_bool ending;    /* it is we who end it */
 	atomic_size_t granted; /* of the filters, on this connection */
 	atomic_size_t refused; /* the first of them that was not, or SIZE_MAX */
 	_Atomic uint64_t connects;
@@ -56,7 +57,6 @@ struct mqtt {
 	_Atomic int64_t
 		moved_ns;      /* monotonic: when a publish last came to its end, or began alone */
 	_Atomic int64_t up_ns; /* when the connection came up */
-	atomic_bool ending;    /* it is we who end it */
 	_Atomic int64_t short_ns[MQTT_TAKEOVERS + 1]; /* ends of short connections, by turns */
 	_Atomic unsigned shorts;
 	pthread_mutex_t lock; /* of what follows */
