@@ -7,6 +7,7 @@
 #include "common/train.h"
 #include "trainer/evaluate.h"
 #include "trainer/events.h"
+#include "trainer/plot.h"
 #include "trainer/progress.h"
 #include "trainer/report.h"
 #include "trainer/score.h"
@@ -318,6 +319,19 @@ static enum status evaluate_series(const struct scoring *s, struct why *why)
 	return st;
 }
 
+static enum status draw(const struct options *o, const struct scoring *s,
+	const struct figures *figures, struct why *why)
+{
+	char title[512];
+
+	if (!o->plot)
+		return STATUS_OK;
+	snprintf(title, sizeof(title), "Anomaly score of %.200s by %.200s (%s)", o->input, o->model,
+		detector_name(s->model->detector.kind));
+	const struct plot plot = { title, &s->csv, s->score, figures };
+	return plot_write(&plot, o->plot, why);
+}
+
 enum status command_evaluate(const struct options *o, struct why *why)
 {
 	struct scoring s;
@@ -330,6 +344,9 @@ enum status command_evaluate(const struct options *o, struct why *why)
 		st = evaluate(s.score, s.csv.label, s.csv.rows, s.model->threshold, &figures, why);
 	if (st == STATUS_OK) {
 		evaluate_print(&figures, "", stdout);
+		st = draw(o, &s, &figures, why);
+	}
+	if (st == STATUS_OK) {
 		if (s.csv.at_ms)
 			st = evaluate_series(&s, why);
 		fflush(stdout); /* main looks for errors */

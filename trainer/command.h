@@ -18,6 +18,7 @@ struct amendment {
 
 struct options {
 	const char *baseline, *model, *input;
+	const char *plot; /* file for a picture, NULL: none */
 	double quantile;
 	double false_alarms_per_day; /* to be promised; 0: what comes */
 	size_t trees, sample_size;

@@ -22,7 +22,8 @@ enum {
 	KEY_RANGE,
 	KEY_UNIT,
 	KEY_SMOOTH,
-	KEY_FALSE_ALARMS
+	KEY_FALSE_ALARMS,
+	KEY_PLOT
 };
 
 static const struct argp_option train_options[] = {
@@ -56,6 +57,7 @@ static const struct argp_option score_options[] = {
 static const struct argp_option evaluate_options[] = {
 	{ "model", 'm', "FILE", 0, "model file", 0 },
 	{ "input", 'i', "FILE", 0, "CSV of readings with a label column, 0 or 1", 0 },
+	{ "plot", KEY_PLOT, "FILE.svg", 0, "draw the scores, ROC and precision-recall curves", 0 },
 	{ 0 },
 };
 
@@ -188,6 +190,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			argp_error(state,
 				"--false-alarms-per-day: \"%s\" does not lie between 0 and 86400",
 				arg);
+		break;
+	case KEY_PLOT:
+		o->plot = arg;
 		break;
 	case KEY_TREES:
 		o->trees = parse_count(state, "trees", arg, 1, FOREST_TREES_MAX);

@@ -5,6 +5,7 @@ import io
 import os
 import tempfile
 import unittest
+import xml.dom.minidom
 
 from harness import baseline_file, main, model_file, program
 
@@ -75,6 +76,24 @@ class Trainer(unittest.TestCase):
 
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertRegex(run.stdout, r"roc_auc +1\b")
+
+    def test_evaluate_draws_and_knows_events_in_time(self):
+        rows = [f"2026-11-23T12:00:{i:02d}Z,{'120,5,140,1' if 20 <= i < 30 else '60,35,75,0'}" for i in range(50)]
+        series = self.path("s.csv", "timestamp,temperature,humidity,sound,label\n" + "\n".join(rows) + "\n")
+        picture = self.path("<&>.svg")
+
+        run = program("trainer", "evaluate", "--model", model_file(), "--input", series, "--plot", picture)
+
+        self.assertEqual(run.returncode, 0, run.stderr)
+        for line in ("events 1", "event_recall 1", "detection_delay_s 0", "false_alarm_episodes 0", "smoothed_window 10",
+                     "smoothed_events 1", "smoothed_roc_auc "):  # fmt: skip
+            self.assertIn("\n" + line, run.stdout)
+        document = xml.dom.minidom.parse(picture)
+        text = " ".join(node.firstChild.data for node in document.getElementsByTagName("text"))
+        for words in ("ROC, area 1.000", "threshold", "2026-11-23 12:00", "labelled anomalous", "s.csv"):
+            self.assertIn(words, text)
+        nowhere = program("trainer", "evaluate", "--model", model_file(), "--input", series, "--plot", "/nowhere/p.svg")
+        self.assert_refused(nowhere, 73, "/nowhere/p.svg")
 
     def test_show_names_features_and_threshold(self):
         run = program("trainer", "show", "--model", model_file())
