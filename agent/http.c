@@ -43,12 +43,17 @@ struct route {
 	bool health;              /* also on the health port */
 	bool writes;              /* changes the agent's state */
 	bool body;                /* needs a body */
+	bool open;                /* needs no token: the page itself */
 	const char *const *query; /* the parameters it knows, NULL at the end */
 	http_handler *handler;
 };
 
 static const struct route routes[] = {
-	{ .path = "/", .handler = route_page },
+	{ .path = "/", .open = true, .handler = route_page },
+	{ .path = "/page/*", .open = true, .handler = route_page },
+	{ .path = "/plant", .handler = route_plant },
+	{ .path = "/events", .handler = route_events },
+	{ .path = "/machines/*/series", .query = series_parameters, .handler = route_series },
 	{ .path = "/health", .health = true, .handler = route_health },
 	{ .path = "/health/live", .health = true, .handler = route_live },
 	{ .path = "/metrics", .health = true, .handler = route_metrics },
@@ -214,7 +219,7 @@ static bool check_failures(const struct server *server, struct exchange *exchang
 static bool check_access(
 	const struct server *server, struct exchange *exchange, const struct route *route)
 {
-	if (server->health)
+	if (server->health || route->open)
 		return true;
 	return check_origin(exchange) && check_failures(server, exchange) &&
 		(route->writes ? may_write(server, exchange) : may_read(server, exchange));
@@ -350,7 +355,7 @@ static enum status start_server(struct server *server, int64_t threads, int requ
 		.http_error = on_error,
 		.log_message = on_log,
 	};
-	char thread_count[16], timeout[16], keep_alive[16], head_max[16];
+	char thread_count[24], timeout[16], keep_alive[16], head_max[16];
 	const char *options[] = { "listening_ports", server->address, "num_threads", thread_count,
 		"request_timeout_ms", timeout, "enable_keep_alive", "yes", "keep_alive_timeout_ms",
 		keep_alive, "tcp_nodelay", "1", "max_request_size", head_max,
@@ -403,6 +408,8 @@ enum status http_start(const struct http_options *options, struct http **out, st
 	http->health.health = true;
 	store_pool_init(&http->state.stores, options->store_path);
 	guard_init(&http->state.guard);
+	streams_init(&http->state.streams);
+	http->state.boot = time_now_ms();
 	/* Without TLS: it would load libssl, which this CivetWeb cannot use. */
 	mg_init_library(MG_FEATURES_DEFAULT);
 
@@ -411,8 +418,8 @@ enum status http_start(const struct http_options *options, struct http **out, st
 		status = parse_listen(
 			"health.listen", options->health_config->listen, &http->health, why);
 	if (status == STATUS_OK)
-		status = start_server(&http->api, options->config->threads, HTTP_REQUEST_TIMEOUT_MS,
-			KEEP_ALIVE_MS, why);
+		status = start_server(&http->api, options->config->threads + HTTP_STREAMS_MAX,
+			HTTP_REQUEST_TIMEOUT_MS, KEEP_ALIVE_MS, why);
 	if (status == STATUS_OK)
 		status = start_server(&http->health, HTTP_HEALTH_THREADS, HTTP_HEALTH_TIMEOUT_MS,
 			HTTP_HEALTH_TIMEOUT_MS, why);
@@ -466,10 +473,12 @@ void http_stop(struct http *http)
 {
 	if (!http)
 		return;
+	streams_end(&http->state.streams); /* else their handlers keep us waiting */
 	stop_server(&http->api);
 	stop_server(&http->health);
 	mg_exit_library();
 	store_pool_finish(&http->state.stores);
 	guard_finish(&http->state.guard);
+	streams_finish(&http->state.streams);
 	free(http);
 }

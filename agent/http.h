@@ -15,6 +15,7 @@
 #include "agent/health.h"
 #include "agent/metrics.h"
 #include "agent/model_slot.h"
+#include "agent/plant.h"
 #include "common/status.h"
 
 enum {
@@ -27,6 +28,7 @@ enum {
 	   long. */
 	HTTP_HEALTH_TIMEOUT_MS = 250,
 	HTTP_HEALTH_THREADS = 4,
+	HTTP_STREAMS_MAX = 16, /* of /events, each with a thread beside http.threads */
 };
 
 struct http;
@@ -40,6 +42,7 @@ struct http_options {
 	struct metrics *metrics;
 	struct health *health;
 	struct board *board; /* alarms to show */
+	struct plant *plant; /* machines to show */
 	struct desk *desk;   /* where commands are handed in */
 	int64_t shelve_max_h;
 };

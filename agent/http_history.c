@@ -53,6 +53,17 @@ enum status query_cursor(const char *value, int64_t *out_id, struct why *why)
 	return fail(why, STATUS_BAD_INPUT, "cursor: not one of ours");
 }
 
+enum status query_count(const char *name, const char *value, size_t *out, struct why *why)
+{
+	long long count;
+
+	if (!number_parse_integer(value, 1, 1000000, &count))
+		return fail(why, STATUS_BAD_INPUT, "%s: \"%s\" is not a number of 1 to 1000000",
+			name, value);
+	*out = (size_t)count;
+	return STATUS_OK;
+}
+
 enum status query_limit(const char *value, size_t *out, struct why *why)
 {
 	long long limit;

@@ -79,31 +79,6 @@ void body_add_json(struct body *body, const char *value)
 		body_add_bytes(body, escaped, text_end(&text));
 }
 
-void body_add_html(struct body *body, const char *value)
-{
-	for (; *value; value++) {
-		switch (*value) {
-		case '<':
-			body_add(body, "&lt;");
-			break;
-		case '>':
-			body_add(body, "&gt;");
-			break;
-		case '&':
-			body_add(body, "&amp;");
-			break;
-		case '"':
-			body_add(body, "&quot;");
-			break;
-		case '\'':
-			body_add(body, "&#39;");
-			break;
-		default:
-			body_add_bytes(body, value, 1);
-		}
-	}
-}
-
 void body_free(struct body *body)
 {
 	free(body->data);
@@ -117,6 +92,7 @@ static const char *title(int status)
 		const char *title;
 	} titles[] = {
 		{ 200, "OK" },
+		{ 304, "Not Modified" },
 		{ 400, "Bad Request" },
 		{ 401, "Unauthorized" },
 		{ 403, "Forbidden" },
@@ -177,7 +153,7 @@ static void http_date(char *out, size_t size)
 		out[0] = '\0';
 }
 
-static void write_all(struct mg_connection *conn, const char *data, size_t len)
+static bool write_all(struct mg_connection *conn, const char *data, size_t len)
 {
 	int64_t deadline = time_monotonic_ns() + WRITE_DEADLINE_MS * INT64_C(1000000);
 
@@ -190,10 +166,11 @@ static void write_all(struct mg_connection *conn, const char *data, size_t len)
 	}
 	if (len > 0) /* the answer is torn: nothing may follow it */
 		mg_disable_connection_keep_alive(conn);
+	return len == 0;
 }
 
-static size_t write_head(
-	const struct exchange *exchange, char *out, size_t size, const char *type, size_t len)
+static size_t write_head(const struct exchange *exchange, char *out, size_t size, const char *type,
+	const char *length)
 {
 	char date[40];
 
@@ -202,8 +179,8 @@ static size_t write_head(
 		"HTTP/1.1 %d %s\r\n"
 		"Date: %s\r\n"
 		"Content-Type: %s\r\n"
-		"Content-Length: %zu\r\n"
-		"Cache-Control: no-store\r\n"
+		"%s"
+		"Cache-Control: %s\r\n"
 		"X-Content-Type-Options: nosniff\r\n"
 		"Referrer-Policy: no-referrer\r\n"
 		"Cross-Origin-Resource-Policy: same-origin\r\n"
@@ -211,17 +188,15 @@ static size_t write_head(
 		"frame-ancestors 'none'\r\n"
 		"Connection: %s\r\n"
 		"%s\r\n",
-		exchange->status, title(exchange->status), date, type, len,
+		exchange->status, title(exchange->status), date, type, length,
+		exchange->cache ? exchange->cache : "no-store",
 		exchange->sources ? exchange->sources : "default-src 'none'",
 		exchange->close ? "close" : "keep-alive", exchange->headers);
 	return n < 0 || (size_t)n >= size ? 0 : (size_t)n;
 }
 
-void reply_send(
-	struct exchange *exchange, int status, const char *type, const char *data, size_t len)
+static void begin(struct exchange *exchange, int status)
 {
-	char first[HEAD_MAX + 1024];
-
 	exchange->status = status;
 	exchange->close = exchange->close || exchange->unread > 0;
 	if (exchange->close)
@@ -229,15 +204,38 @@ void reply_send(
 	metrics_add(exchange->metrics, METRIC_HTTP_REQUESTS, 1);
 	if (status >= 400)
 		metrics_add(exchange->metrics, METRIC_HTTP_ERRORS, 1);
+}
 
-	size_t head = write_head(exchange, first, sizeof(first), type, len);
+void reply_stream(struct exchange *exchange, const char *type)
+{
+	char head[HEAD_MAX];
+
+	exchange->close = true;
+	begin(exchange, 200);
+	reply_header(exchange, "X-Accel-Buffering: no"); /* a proxy must not gather it */
+	(void)write_all(exchange->conn, head, write_head(exchange, head, sizeof(head), type, ""));
+}
+
+bool reply_piece(struct exchange *exchange, const char *data, size_t len)
+{
+	return write_all(exchange->conn, data, len);
+}
+
+void reply_send(
+	struct exchange *exchange, int status, const char *type, const char *data, size_t len)
+{
+	char first[HEAD_MAX + 1024], length[48];
+
+	begin(exchange, status);
+	snprintf(length, sizeof(length), "Content-Length: %zu\r\n", len);
+	size_t head = write_head(exchange, first, sizeof(first), type, length);
 	if (exchange->head)
 		len = 0;
 	size_t with = len < sizeof(first) - head ? len : 0; /* a short body shares the packet */
 	if (with > 0)
 		memcpy(first + head, data, with);
-	write_all(exchange->conn, first, head + with);
-	write_all(exchange->conn, data + with, len - with);
+	(void)(write_all(exchange->conn, first, head + with) &&
+		write_all(exchange->conn, data + with, len - with));
 }
 
 void reply_body(struct exchange *exchange, int status, const char *type, struct body *body)

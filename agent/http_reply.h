@@ -21,7 +21,6 @@ void body_add_format(struct body *body, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void body_add_number(struct body *body, double value);    /* number_format's; null for NaN */
 void body_add_json(struct body *body, const char *value); /* at most 1 KB, with quotes */
-void body_add_html(struct body *body, const char *value); /* escaped for text and attributes */
 void body_free(struct body *body);
 
 enum { EXCHANGE_HEADERS_MAX = 768 };
@@ -37,6 +36,7 @@ struct exchange {
 				connection if there are any, lest they pass for a request */
 	int status;          /* of the answer, 0 before */
 	const char *sources; /* of the Content-Security-Policy; NULL: nothing may be loaded */
+	const char *cache;   /* Cache-Control; NULL: no-store */
 	char headers[EXCHANGE_HEADERS_MAX]; /* further lines of the answer, each with its CRLF */
 };
 
@@ -51,6 +51,11 @@ void reply_send(
 	struct exchange *exchange, int status, const char *type, const char *data, size_t len);
 /* The same, 503 if the body ran out of memory; frees it. */
 void reply_body(struct exchange *exchange, int status, const char *type, struct body *body);
+
+/* The head of an answer of unknown length, which ends with its connection, then its pieces; false:
+ * the client is gone, or too slow. */
+void reply_stream(struct exchange *exchange, const char *type);
+bool reply_piece(struct exchange *exchange, const char *data, size_t len);
 
 /* An application/problem+json answer; the sentence is its detail. */
 void reply_problem(struct exchange *exchange, int status, const char *format, ...)

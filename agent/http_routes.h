@@ -29,10 +29,23 @@ typedef enum status store_user(struct store *store, void *context, struct why *w
 enum status store_pool_use(
 	struct store_pool *pool, store_user *use, void *context, struct why *why) MUST_USE;
 
+/* The event streams that are open. */
+struct streams {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	size_t open;
+	bool ending;
+};
+void streams_init(struct streams *streams);
+void streams_finish(struct streams *streams);
+void streams_end(struct streams *streams); /* all that are open end, and none begins */
+
 struct http_state {
 	struct http_options options;
 	struct store_pool stores;
 	struct guard guard;
+	struct streams streams;
+	int64_t boot; /* tells this start of the agent from others */
 };
 
 typedef void http_handler(struct http_state *state, struct exchange *exchange,
@@ -41,11 +54,22 @@ typedef void http_handler(struct http_state *state, struct exchange *exchange,
 http_handler route_health, route_live, route_predict, route_reload, route_metrics;
 http_handler route_history;               /* http_history.c */
 http_handler route_page;                  /* http_page.c */
+http_handler route_plant;                 /* http_plant.c */
+http_handler route_events;                /* http_events.c */
+http_handler route_series;                /* http_series.c */
 http_handler route_alarms, route_command; /* http_alarms.c */
 
 /* The query parameters of /history, NULL at the end. */
 extern const char *const history_parameters[];
 extern const char *const alarms_parameters[];
+extern const char *const series_parameters[];
+
+/* Pieces of /plant that /events has, too: rows as a JSON array, with or without their courses; the
+ * object of what stands beside the machines; the name of a state of the plant. */
+void plant_add_rows(struct body *body, const struct plant_view *view, bool courses);
+void plant_add_status(struct body *body, struct http_state *state);
+void plant_add_cursor(
+	struct body *body, const struct http_state *state, const struct plant_view *view);
 
 /* Query values; the sentence of an error names the parameter. A time is RFC 3339, or a number as
  * readings bear it: seconds below 1e11, else milliseconds. A cursor is the last row's id in 16
@@ -53,5 +77,7 @@ extern const char *const alarms_parameters[];
 enum status query_time(const char *name, const char *value, int64_t *out_ms, struct why *why);
 enum status query_cursor(const char *value, int64_t *out_id, struct why *why);
 enum status query_limit(const char *value, size_t *out, struct why *why);
+/* 1 .. 1,000,000 */
+enum status query_count(const char *name, const char *value, size_t *out, struct why *why);
 
 #endif

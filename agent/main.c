@@ -128,6 +128,7 @@ struct agent {
 	struct worker *worker;
 	struct http *http;
 	struct board *board;
+	struct plant *plant;
 	struct desk *desk;
 	int64_t began_ns;
 	bool ready;
@@ -280,6 +281,7 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.publish = on_publish,
 		.context = agent,
 		.board = agent->board,
+		.plant = agent->plant,
 		.reserve = agent->reserve,
 		.outbox = agent->outbox,
 		.topic = config->mqtt.topic,
@@ -335,6 +337,7 @@ static enum status make_http(struct agent *agent, struct why *why)
 		.metrics = agent->metrics,
 		.health = &agent->health,
 		.board = agent->board,
+		.plant = agent->plant,
 		.desk = agent->desk,
 		.shelve_max_h = config->alarm.shelve_max_h,
 	};
@@ -492,6 +495,7 @@ static void stop(struct agent *agent)
 	queue_destroy(agent->queue);
 	desk_destroy(agent->desk);
 	board_destroy(agent->board);
+	plant_destroy(agent->plant);
 	outbox_destroy(agent->outbox);
 	reserve_close(agent->reserve);
 	checkpointer_stop(agent->checkpointer);
@@ -574,7 +578,7 @@ static enum status start(struct agent *agent, struct why *why)
 	if ((st = metrics_create(&agent->metrics)) || (st = model_slot_create(&agent->slot)) ||
 		(st = queue_create((size_t)config->reading.queue_kb * 1024, &agent->queue)) ||
 		(st = queue_create(REQUEST_BYTES, &agent->requests_queue)) ||
-		(st = board_create(&agent->board)) ||
+		(st = board_create(&agent->board)) || (st = plant_create(&agent->plant)) ||
 		(st = desk_create(wake_worker, agent->queue, &agent->desk)))
 		return fail(why, st, "no memory to start");
 	model_slot_limit_tables(agent->slot, (size_t)config->model.table_bytes);

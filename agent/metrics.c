@@ -169,6 +169,17 @@ void metrics_observe(struct metrics *metrics, enum histogram histogram, double s
 		;
 }
 
+void metrics_histogram(
+	const struct metrics *metrics, enum histogram histogram, uint64_t *count, double *seconds)
+{
+	const struct histogram_state *state = &metrics->histogram[histogram];
+
+	*count = 0;
+	for (size_t i = 0; i <= BUCKETS; i++)
+		*count += atomic_load_explicit(&state->bucket[i], memory_order_relaxed);
+	*seconds = atomic_load_explicit(&state->sum, memory_order_relaxed);
+}
+
 void metrics_received(struct metrics *metrics)
 {
 	pthread_mutex_lock(&metrics->ledger_lock);

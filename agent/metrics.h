@@ -92,6 +92,9 @@ void metrics_add(struct metrics *metrics, enum metric metric, int64_t n);
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value);
 int64_t metrics_get(const struct metrics *metrics, enum metric metric);
 void metrics_observe(struct metrics *metrics, enum histogram histogram, double seconds);
+/* How often it was observed, and the sum. */
+void metrics_histogram(
+	const struct metrics *metrics, enum histogram histogram, uint64_t *count, double *seconds);
 
 /* A message came in: received and pending grow by one. */
 void metrics_received(struct metrics *metrics);

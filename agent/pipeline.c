@@ -91,6 +91,10 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 		if (v->late)
 			metrics_add(metrics, METRIC_LATE, 1);
 		metrics_machine(metrics, j->machine->name, v->score, v->reading.at_ms);
+		if (p->options.plant)
+			plant_note(p->options.plant, v, &p->schema,
+				pace_patience_ms(
+					&j->machine->watch.pace, p->options.alarm.silent_s * 1000));
 		if (j->skipped > 0)
 			metrics_gap(metrics, j->machine->name, j->skipped);
 		metrics_add(metrics, METRIC_QUALITY_GOOD + (enum metric)v->quality, 1);

@@ -9,6 +9,7 @@
 #include "agent/config.h"
 #include "agent/metrics.h"
 #include "agent/outbox.h"
+#include "agent/plant.h"
 #include "agent/queue.h"
 #include "agent/reserve.h"
 #include "common/alarm.h"
@@ -27,6 +28,7 @@ struct pipeline_options {
 	pipeline_publish *publish;
 	void *context;
 	struct board *board;     /* borrowed; NULL: nobody asks */
+	struct plant *plant;     /* borrowed; NULL: nobody looks */
 	struct reserve *reserve; /* borrowed: counters and alarms when the store can't be
 				    written; NULL: they are lost with the process */
 	struct outbox *outbox;   /* borrowed: alarms go by it, and verdicts of QoS 1; NULL: they are

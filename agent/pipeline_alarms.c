@@ -176,6 +176,8 @@ void alarms_show(struct pipeline *p, const struct machine *m)
 {
 	if (p->options.board && m->alarm.id[0])
 		board_put(p->options.board, m->name, &m->alarm);
+	if (p->options.plant && m->alarm.id[0])
+		plant_alarm(p->options.plant, m->name, &m->alarm);
 }
 
 static void put_in_reserve(struct pipeline *p, const struct machine *m)

@@ -150,6 +150,8 @@ static enum status forget(
 		outbox_pump(p->options.outbox);
 	if (p->options.board)
 		board_remove(p->options.board, m->name);
+	if (p->options.plant)
+		plant_remove(p->options.plant, m->name);
 	if (alarm_active(&m->alarm))
 		metrics_add(p->options.metrics, METRIC_ALARMS_ACTIVE, -1);
 	machines_remove(p->machines, m);

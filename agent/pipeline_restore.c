@@ -124,6 +124,18 @@ static enum status restore_rates(struct pipeline *p, struct why *why)
 	return st;
 }
 
+/* Machines that were forgotten have a history, too, but are not among those known. */
+static bool recall(
+	void *context, int64_t id, const struct verdict *verdict, const struct schema *schema)
+{
+	struct pipeline *p = context;
+
+	(void)id;
+	if (machines_peek(p->machines, verdict->reading.machine))
+		plant_recall(p->options.plant, verdict, schema);
+	return true;
+}
+
 enum status alarms_restore(struct pipeline *p, struct why *why)
 {
 	enum status st = restore_machines(p, why);
@@ -132,6 +144,8 @@ enum status alarms_restore(struct pipeline *p, struct why *why)
 		st = store_counters(p->options.store, restore_pace, p, why);
 	if (st == STATUS_OK)
 		st = restore_rates(p, why);
+	if (st == STATUS_OK && p->options.plant)
+		st = store_machines(p->options.store, recall, p, why);
 	if (st == STATUS_OK)
 		alarms_show_rates(p);
 	return st;

@@ -69,6 +69,7 @@ static const char *const sql[SQL_COUNT] = {
 		"SELECT " ROW_COLUMNS
 		"WHERE anomaly = 1 AND reading.machine = ?4 AND reading.id >= ?1"
 		" AND reading.id < ?2 ORDER BY reading.id DESC LIMIT ?3",
+	[SQL_OLDEST] = "SELECT min(id) FROM reading",
 	[SQL_MACHINES] = "SELECT id FROM machine ORDER BY name",
 	[SQL_FEATURE_SET] = "SELECT names FROM feature_set WHERE id = ?1",
 	[SQL_ADD_MACHINE] = "INSERT INTO machine(name) VALUES(?1)",

@@ -126,6 +126,9 @@ typedef bool store_each(
 enum status store_find(struct store *store, const struct store_query *query, store_each *each,
 	void *context, struct why *why) MUST_USE;
 
+/* The time of the oldest reading of all, -1 if there is none. */
+enum status store_oldest(struct store *store, int64_t *at_ms, struct why *why) MUST_USE;
+
 /* The newest verdict of every machine, by name. */
 enum status store_machines(
 	struct store *store, store_each *each, void *context, struct why *why) MUST_USE;

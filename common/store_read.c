@@ -407,6 +407,15 @@ enum status store_newest(struct store *store, const char *machine, int64_t *at_m
 	return st == STATUS_OK && id ? emit_machine(&w, id) : st;
 }
 
+enum status store_oldest(struct store *store, int64_t *at_ms, struct why *why)
+{
+	int64_t id = -1;
+	enum status st = store_integer(store, store_statement(store, SQL_OLDEST), &id, why);
+
+	*at_ms = id > 0 ? store_time_of(id) : -1;
+	return st;
+}
+
 enum status store_machines(struct store *store, store_each *each, void *context, struct why *why)
 {
 	sqlite3_stmt *list = store_statement(store, SQL_MACHINES);

@@ -3,7 +3,7 @@
 
 # What the three programs are built from.
 build_packages=(gcc libc6-dev cmake ninja-build pkgconf libpaho-mqtt-dev libcjson-dev
-	libsqlite3-dev libcivetweb-dev libconfuse-dev libcsv-dev uthash-dev libssl-dev)
+	libsqlite3-dev libcivetweb-dev libconfuse-dev libcsv-dev uthash-dev libssl-dev libjs-dygraphs)
 # What the system runs with on one machine.
 run_packages=(mosquitto mosquitto-clients curl)
 
