@@ -9,7 +9,7 @@ const $ = (id) => document.getElementById(id);
 const JOURNAL_MS = 2000, TICK_MS = 500, HIDDEN_MS = 10000, SAY_MS = 5000;
 
 const app = {
-	rows: new Map(), model: null, status: null, features: [], filter: "", live: false, started: false, alarmVersion: 0,
+	rows: new Map(), ages: [], behind: [], model: null, status: null, features: [], filter: "", live: false, started: false, alarmVersion: 0,
 	skew: 0, // of the agent's clock before ours
 	now() { return (this.live ? Date.now() : this.heardAt ?? Date.now()) + this.skew; },
 
@@ -151,6 +151,8 @@ function take(event, data) {
 	if (event === "machines") {
 		app.skew = data.now - Date.now();
 		takeRows(data.machines);
+		const age = Math.max(0, ...data.machines.map((row) => (row.received && data.now - row.received < 5000 ? data.now - row.received : 0)));
+		app.ages.push([age, performance.now()]);
 		soon();
 	} else if (event === "status") takeStatus(data);
 }
@@ -164,6 +166,9 @@ function soon() {
 		planned = false;
 		view?.update();
 		badge();
+		// From the arrival of the readings in hand to this picture of them.
+		for (const [age, at] of app.ages.splice(0)) app.behind.push(age + performance.now() - at);
+		app.behind.splice(0, app.behind.length - 50);
 	});
 }
 
@@ -182,7 +187,9 @@ function showLive() {
 	element.classList.toggle("on", app.live);
 	if (app.live) {
 		const text = app.how === "poll" ? "Live every 2 s" : "Live";
-		say(element, `${text} · ${clock(Date.now())}`);
+		const worst = Math.max(0, ...app.behind.slice(-10)) / 1000;
+		say(element, `${text} · ${app.behind.length ? `${worst.toFixed(1)} s behind · ` : ""}${clock(Date.now())}`);
+		element.dataset.behind = JSON.stringify(app.behind.map(Math.round));
 		$("lost").hidden = true;
 		return;
 	}

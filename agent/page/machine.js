@@ -136,6 +136,7 @@ export class MachineView {
 		this.charts.show(this.points, this.hold ? this.from : from, this.hold ? this.to : to, this.width, this.marks ?? []);
 		if (!this.hold) [this.from, this.to] = [from, to];
 		this.drawnAt = Date.now();
+		this.plots.dataset.gaps = this.charts.gaps.filter(([start]) => start > from).length;
 		if (!this.points.length) {
 			const ago = this.before === null ? "" : "; the last one before";
 			this.note.replaceChildren(`No readings between ${moment(from)} and ${moment(to)}${ago} `, this.before === null ? "" : make("a", { href: `#/machine/${encodeURIComponent(this.name)}?from=${iso(this.before - 300000)}&to=${iso(this.before + 300000)}` }, moment(this.before, true)));

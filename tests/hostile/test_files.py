@@ -198,7 +198,7 @@ class Histories(SystemTest):
             "UPDATE machine SET alarm = '{\"state\":[[[[[[[[[[1]]]]]]]]]]}'",
         )
         self.agent.start()
-        for path in ("/history?anomalies=0", "/history", "/alarms", "/alarms?history=1", "/"):
+        for path in ("/history?anomalies=0", "/history", "/alarms", "/alarms?history=1", "/plant", "/machines/press-1/series"):
             self.assertIn(self.agent.get(path)[0], (200, 503))
         self.agent.running()
         self.assertTrue(self.agent.ledger().balances())

@@ -34,6 +34,7 @@ static struct rig {
 	struct model_slot *slot;
 	struct metrics *metrics;
 	struct board *board;
+	struct plant *plant;
 	struct desk *desk;
 	struct http *http;
 	int port, health_port;
@@ -53,6 +54,7 @@ static void prepare_rig(const char *host, const char *store)
 	CU_ASSERT_EQUAL_FATAL(model_slot_create(&rig.slot), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(metrics_create(&rig.metrics), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(board_create(&rig.board), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(plant_create(&rig.plant), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(desk_create(NULL, NULL, &rig.desk), STATUS_OK);
 	rig.health.slot = rig.slot;
 	rig.health.metrics = rig.metrics;
@@ -60,7 +62,7 @@ static void prepare_rig(const char *host, const char *store)
 	rig.health.started_ms = time_now_ms();
 	atomic_store(&rig.health.beat_ns, time_monotonic_ns());
 	rig.options = (struct http_options){ &rig.config, &rig.health_config, store, model_path,
-		rig.slot, rig.metrics, &rig.health, rig.board, rig.desk, 24 };
+		rig.slot, rig.metrics, &rig.health, rig.board, rig.plant, rig.desk, 24 };
 }
 
 static void start_rig(void)
@@ -84,6 +86,7 @@ static void stop(void)
 	metrics_destroy(rig.metrics);
 	desk_destroy(rig.desk);
 	board_destroy(rig.board);
+	plant_destroy(rig.plant);
 }
 
 /* ---- a client ---- */
@@ -264,7 +267,7 @@ static void test_routes(void)
 		{ "GET /health/live" H1 "\r\n", 200, "{\"status\":\"live\"}" },
 		{ "GET /health" H1 "\r\n", 503, NULL },
 		{ "GET /history" H1 "\r\n", 200, "\"next_cursor\"" },
-		{ "GET /" H1 "\r\n", 200, "<table" },
+		{ "GET /" H1 "\r\n", 200, "<title>Isolde</title>" },
 		{ "GET /nothing" H1 "\r\n", 404, "\"instance\":\"/nothing\"" },
 		{ "GET /HEALTH" H1 "\r\n", 404, "\"status\":404" },
 		{ "GET //health" H1 "\r\n", 404, "Not Found" },
@@ -748,30 +751,165 @@ static void test_no_store(void)
 
 static void test_page(void)
 {
-	const char *path = unit_path("page.db");
-	struct schema odd = { 0 };
-	struct verdict verdict = sample(1);
-	struct store *store;
-	struct why why;
-	bool duplicate;
+	char request[256], sum[64];
 
-	CU_ASSERT_EQUAL(schema_add(&odd, "<b>&'", "", -INFINITY, INFINITY, &why), STATUS_OK);
-	CU_ASSERT_EQUAL_FATAL(store_open(path, STORE_WRITE, &store, &why), STATUS_OK);
-	CU_ASSERT_EQUAL(store_begin(store, &why), STATUS_OK);
-	CU_ASSERT_EQUAL(store_add(store, &verdict, &odd, &duplicate, &why), STATUS_OK);
-	CU_ASSERT_EQUAL(store_commit(store, &why), STATUS_OK);
-	prepare_rig("127.0.0.1", path);
-	start_rig();
-
+	start();
 	CU_ASSERT_EQUAL(get("/"), 200);
 	ASSERT_HOLDS(answer, "Content-Type: text/html; charset=utf-8\r\n");
-	ASSERT_HOLDS(answer, "Content-Security-Policy: default-src 'none';");
-	ASSERT_HOLDS(answer, "<td>press-2</td>");
-	ASSERT_HOLDS(answer, "&lt;b&gt;&amp;&#39; 61.5");
-	CU_ASSERT_PTR_NULL(strstr(answer, "<b>&"));
-	CU_ASSERT_PTR_NULL(strstr(answer, "<script"));
+	ASSERT_HOLDS(answer, "Content-Security-Policy: default-src 'self'; base-uri 'none'");
+	ASSERT_HOLDS(answer, "\r\nCache-Control: no-cache\r\n");
+	ASSERT_HOLDS(answer, "<script src=\"/page/app.js\" type=\"module\">");
+	snprintf(sum, sizeof(sum), "%s", header("ETag"));
+	snprintf(request, sizeof(request), "GET /" H1 "If-None-Match: %s\r\n\r\n", sum);
+	CU_ASSERT_EQUAL(ask(request), 304);
+	CU_ASSERT_STRING_EQUAL(answer_body(), "");
+	CU_ASSERT_EQUAL(get("/page/app.js"), 200);
+	ASSERT_HOLDS(answer, "Content-Type: text/javascript; charset=utf-8\r\n");
+	ASSERT_HOLDS(answer, "Content-Encoding: gzip\r\n");
+	CU_ASSERT_EQUAL(answer_body()[0], '\x1f');
+	CU_ASSERT_EQUAL(get("/page/shapes.svg"), 200);
+	ASSERT_HOLDS(answer, "Content-Type: image/svg+xml\r\n");
+	CU_ASSERT_EQUAL(get("/page/secret.js"), 404);
+	CU_ASSERT_EQUAL(get("/page/"), 404);
 	stop();
-	store_close(store);
+}
+
+/* It holds nothing secret: a browser has to load it before it can send a token. */
+static void test_page_needs_no_token(void)
+{
+	prepare_rig("127.0.0.1", store_path);
+	snprintf(rig.config.read_token, sizeof(rig.config.read_token), "a-token-to-read");
+	start_rig();
+	CU_ASSERT_EQUAL(get("/"), 200);
+	CU_ASSERT_EQUAL(get("/page/app.css"), 200);
+	CU_ASSERT_EQUAL(get("/plant"), 401);
+	CU_ASSERT_EQUAL(get("/events"), 401);
+	CU_ASSERT_EQUAL(get("/machines/press-1/series"), 401);
+	stop();
+}
+
+static void note(int seq, double score)
+{
+	struct verdict verdict = sample(seq);
+
+	verdict.score = verdict.alarm_score = score;
+	plant_note(rig.plant, &verdict, &schema, 0);
+}
+
+static void test_plant(void)
+{
+	start();
+	CU_ASSERT_EQUAL(get("/plant"), 200);
+	ASSERT_HOLDS(answer, "\"machines\":[]}");
+	ASSERT_HOLDS(answer, "\"status\":{\"now\":");
+	ASSERT_HOLDS(answer, "\"model\":{\"id\":\"");
+	note(1, 0.25);
+	CU_ASSERT_EQUAL(get("/plant"), 200);
+	ASSERT_HOLDS(answer, "\"machines\":[{\"machine\":\"press-2\",\"at\":");
+	ASSERT_HOLDS(answer, "\"score\":0.25,");
+	ASSERT_HOLDS(answer, "\"alarm\":null}]}");
+	stop();
+}
+
+static char stream[16384];
+
+/* Reads a stream until it holds `word`, or the client's patience is over. */
+static bool stream_until(int fd, const char *word)
+{
+	size_t len = 0;
+
+	while (len < sizeof(stream) - 1) {
+		ssize_t n = recv(fd, stream + len, sizeof(stream) - 1 - len, 0);
+		if (n <= 0)
+			return false;
+		len += (size_t)n;
+		stream[len] = '\0';
+		if (strstr(stream, word))
+			return true;
+	}
+	return false;
+}
+
+static int open_stream(const char *id)
+{
+	static const struct timeval patience = { .tv_sec = 10 };
+	int fd = dial(rig.port);
+	char request[256];
+
+	snprintf(request, sizeof(request), "GET /events" H1 "%s%s%s\r\n",
+		id ? "Last-Event-ID: " : "", id ? id : "", id ? "\r\n" : "");
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	CU_ASSERT_EQUAL(send(fd, request, strlen(request), 0), (ssize_t)strlen(request));
+	return fd;
+}
+
+static void test_events(void)
+{
+	char id[64] = "";
+
+	start();
+	note(1, 0.25);
+	int fd = open_stream(NULL);
+	CU_ASSERT_TRUE(stream_until(fd, "event: status\ndata: {"));
+	ASSERT_HOLDS(stream, "Content-Type: text/event-stream; charset=utf-8\r\n");
+	ASSERT_HOLDS(stream, "event: machines\ndata: {\"now\":");
+	ASSERT_HOLDS(stream, "\"score\":0.25,");
+	CU_ASSERT_PTR_NULL(strstr(stream, "resync"));
+	const char *at = strstr(stream, "id: ");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+	snprintf(id, sizeof(id), "%.*s", (int)strcspn(at + 4, "\n"), at + 4);
+	note(2, 0.5);
+	CU_ASSERT_TRUE(stream_until(fd, "\"score\":0.5,"));
+	close(fd);
+
+	fd = open_stream(id); /* goes on after what it had */
+	CU_ASSERT_TRUE(stream_until(fd, "event: status"));
+	ASSERT_HOLDS(stream, "\"score\":0.5,");
+	CU_ASSERT_PTR_NULL(strstr(stream, "resync"));
+	close(fd);
+
+	fd = open_stream("1-0-1"); /* of another start */
+	CU_ASSERT_TRUE(stream_until(fd, "event: status"));
+	ASSERT_HOLDS(stream, "event: resync\ndata: {}");
+	plant_remove(rig.plant, "press-2");
+	CU_ASSERT_TRUE(stream_until(fd, "event: resync"));
+	close(fd);
+	stop();
+}
+
+static void test_streams_are_bounded(void)
+{
+	int fd[HTTP_STREAMS_MAX];
+
+	start();
+	note(1, 0.25);
+	for (int i = 0; i < HTTP_STREAMS_MAX; i++) {
+		fd[i] = open_stream(NULL);
+		CU_ASSERT_TRUE(stream_until(fd[i], "event: machines"));
+	}
+	CU_ASSERT_EQUAL(get("/events"), 503);
+	CU_ASSERT_TRUE(atol(header("Retry-After")) > 0);
+	CU_ASSERT_EQUAL(get("/plant"), 200); /* others have threads left */
+	int64_t began_ns = time_monotonic_ns();
+	stop(); /* ends them: does not wait for their life to be over */
+	CU_ASSERT_TRUE(time_monotonic_ns() - began_ns < INT64_C(5000000000));
+	for (int i = 0; i < HTTP_STREAMS_MAX; i++)
+		close(fd[i]);
+}
+
+static void test_series(void)
+{
+	start();
+	CU_ASSERT_EQUAL(get("/machines/press-2/series?steps=4"), 200);
+	ASSERT_HOLDS(answer, "{\"machine\":\"press-2\",\"from\":");
+	ASSERT_HOLDS(answer, "\"features\":[\"temperature\",\"humidity\",\"sound\"],\"steps\":[[");
+	CU_ASSERT_EQUAL(get("/machines/nobody/series"), 200);
+	ASSERT_HOLDS(answer, "\"steps\":[]}");
+	CU_ASSERT_EQUAL(get("/machines/a.b/series"), 404);
+	CU_ASSERT_EQUAL(get("/machines/press-2/series?steps=0"), 400);
+	CU_ASSERT_EQUAL(get("/machines/press-2/series?from=2020-01-01T00:00:00Z&to=3"), 400);
+	CU_ASSERT_EQUAL(get("/machines/press-2/series?colour=red"), 400);
+	stop();
 }
 
 static void test_head(void)
@@ -796,7 +934,8 @@ static void test_head(void)
 
 static void test_headers(void)
 {
-	static const char *const paths[] = { "/", "/health", "/metrics", "/history", "/nothing" };
+	static const char *const paths[] = { "/plant", "/health", "/metrics", "/history",
+		"/nothing" };
 
 	start();
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -1260,7 +1399,12 @@ static CU_TestInfo cases[] = {
 	{ "an item of /history is the verdict itself", test_items },
 	{ "/history answers CSV when asked", test_csv },
 	{ "without a store the history is empty", test_no_store },
-	{ "the page lists machines and escapes names", test_page },
+	{ "the page comes packed, and again only if it changed", test_page },
+	{ "the page needs no token, what it shows does", test_page_needs_no_token },
+	{ "/plant tells how every machine is", test_plant },
+	{ "/events goes on from where it was, or says that it can't", test_events },
+	{ "streams are bounded, and end with the server", test_streams_are_bounded },
+	{ "a series is made of steps", test_series },
 	{ "HEAD answers as GET without a body", test_head },
 	{ "every answer bears the security headers", test_headers },
 	{ "one connection serves many requests", test_keep_alive },
