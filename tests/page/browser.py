@@ -60,7 +60,7 @@ class Browser:
             "goog:chromeOptions": {"binary": shutil.which("chromium"), "args": flags},
         }}})  # fmt: skip
         self.id = session["sessionId"]
-        self.problems, self.origins, self.transferred = [], set(), {}
+        self.problems, self.origins, self.url_of, self.transferred = [], set(), {}, {}
         # Chromium's window is wider than what it shows of a page; a phone is narrower than any.
         self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
@@ -121,8 +121,10 @@ class Browser:
             message = json.loads(line["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 self.origins.add(message["params"]["request"]["url"])
+                self.url_of[message["params"]["requestId"]] = message["params"]["request"]["url"]
             elif message["method"] == "Network.loadingFinished":
-                self.transferred[message["params"]["requestId"]] = message["params"]["encodedDataLength"]
+                url = self.url_of.get(message["params"]["requestId"], "")
+                self.transferred[url] = self.transferred.get(url, 0) + message["params"]["encodedDataLength"]
         return self.problems
 
     def cpu_seconds(self):
