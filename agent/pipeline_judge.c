@@ -203,14 +203,15 @@ static void explain(const struct model *model, const double *x, struct verdict *
 
 /* ---- decide ---- */
 
-/* Beyond the threshold by a quarter of the way that is left to 0.5, the largest score of a
+/* Beyond the alarm's level by a quarter of the way that is left to 0.5, the largest score of a
  * forest: all sensors far off reach it; one alone hardly does. Scores of a kind without an upper
- * end: by half the threshold. */
-static bool is_severe(const struct verdict *v)
+ * end: by half that level. */
+static bool is_severe(const struct model *model, const struct verdict *v)
 {
-	double beyond = v->threshold < 0.5 ? (0.5 - v->threshold) / 4 : v->threshold / 2;
+	double level = model->alarm_threshold;
+	double beyond = level < 0.5 ? (0.5 - level) / 4 : level / 2;
 
-	return v->score > v->threshold + beyond;
+	return v->score > level + beyond;
 }
 
 static const char *sensor_name(const struct pipeline *p, int column)
@@ -243,7 +244,7 @@ static void decide(struct pipeline *p, const struct model *model, struct judgeme
 		.score = found->skewed ? NAN : v->alarm_score,
 		.threshold = model ? model->alarm_threshold : NAN,
 		.clear = model ? model->alarm_clear : NAN,
-		.severe = v->anomalous && is_severe(v),
+		.severe = v->anomalous && is_severe(model, v),
 		.faults = found->faults,
 		.faulty = sensor_name(p, found->sensor) };
 	if (v->explained > 0)

@@ -150,6 +150,7 @@ static enum status load_features(const struct load *l, const cJSON *root)
 void model_no_smoothing(struct model *model)
 {
 	model->smooth = 1;
+	model->smooth_threshold = model->threshold;
 	model->alarm_threshold = model->alarm_clear = model->threshold;
 	model->step_ms = 0;
 	model->raise_count = model->raise_window = model->clear_count = 0;
@@ -215,6 +216,10 @@ static enum status load_alarm(const struct load *l, const cJSON *root)
 		(st = get_some_count(
 			 l, object, "raise_window", ALARM_WINDOW_MAX, &model->raise_window)) ||
 		(st = get_some_count(l, object, "clear_count", 1e6, &model->clear_count)))
+		return st;
+	model->smooth_threshold = model->alarm_threshold; /* models of before they could differ */
+	if (has(object, "smooth_threshold") &&
+		(st = get_number(l, object, place, "smooth_threshold", &model->smooth_threshold)))
 		return st;
 	if (model->alarm_clear > model->alarm_threshold)
 		return refuse(l, "\"alarm\"", "has a clear level above its threshold");

@@ -51,6 +51,7 @@ static void put_alarm(FILE *out, const struct model *model)
 	if (plain || model->smooth == 0) /* 0: never set */
 		return;
 	fprintf(out, ",\n\"alarm\":{\"smooth\":%zu", model->smooth);
+	put_member(out, "smooth_threshold", model->smooth_threshold);
 	put_member(out, "threshold", model->alarm_threshold);
 	put_member(out, "clear", model->alarm_clear);
 	fprintf(out, ",\"step_ms\":%lld,\"raise_count\":%u,\"raise_window\":%u,\"clear_count\":%u",

@@ -34,17 +34,24 @@ static double effective_rows(const double *score, size_t n, double *sorted)
 	return variance > 0 ? fmin((double)n, p * (1 - p) / (variance / PARTS)) : (double)n;
 }
 
-/* Of n ascending scores; where they are too few, along an exponential tail. */
-static double level(const double *sorted, size_t n, double alpha)
+/* By how much those of n ascending scores that lie in the tail exceed its beginning, on average. */
+static double mean_excess(const double *sorted, size_t n)
 {
 	double from = train_quantile(sorted, n, 1 - tail_share), sum = 0;
 	size_t above = 0;
 
-	if (alpha * (double)n >= 10 || alpha >= tail_share)
-		return train_quantile(sorted, n, 1 - alpha);
 	for (size_t i = n; i-- > 0 && sorted[i] > from; above++)
 		sum += sorted[i] - from;
-	return from + (above ? sum / (double)above : 0) * log(tail_share / alpha);
+	return above ? sum / (double)above : 0;
+}
+
+/* Of n ascending scores; where they are too few, along an exponential tail. */
+static double level(const double *sorted, size_t n, double alpha)
+{
+	if (alpha * (double)n >= 10 || alpha >= tail_share)
+		return train_quantile(sorted, n, 1 - alpha);
+	return train_quantile(sorted, n, 1 - tail_share) +
+		mean_excess(sorted, n) * log(tail_share / alpha);
 }
 
 enum { WINDOW = 10 }; /* readings whose scores are averaged for the alarm */
@@ -92,11 +99,12 @@ static enum status calibrate_alarm(struct model *model, const double *value, siz
 		return st;
 	if (total < TRAIN_ROWS_MIN * held->lengths) { /* gaps everywhere: nothing to average */
 		model->smooth = 1;
-		return train_promise(o, model, held->score, held->lengths, rows, why);
+		return train_promise(o, model, held->score, held->lengths, rows, 0, why);
 	}
 	alpha /= 1 + 1 / sqrt(alpha * effective);
 	total = sort_known(scratch, total);
-	model->alarm_threshold = level(scratch, total, alpha);
+	model->smooth_threshold = level(scratch, total, alpha);
+	double excess = mean_excess(scratch, total);
 	model->alarm_clear = level(scratch, total, fmin(clear * alpha, 0.5));
 	for (size_t i = 0; i < rows; i++)
 		sorted[i] = fused_score(model->detector.fused, value + i * features);
@@ -104,9 +112,10 @@ static enum status calibrate_alarm(struct model *model, const double *value, siz
 	if (st != STATUS_OK)
 		return st;
 	total = sort_known(scratch, rows);
-	model->alarm_threshold = fmax(model->alarm_threshold, level(scratch, total, alpha));
+	model->smooth_threshold = fmax(model->smooth_threshold, level(scratch, total, alpha));
+	model->alarm_threshold = model->smooth_threshold;
 	model->alarm_clear = fmin(model->alarm_clear, model->alarm_threshold);
-	return train_promise(o, model, held->score, held->lengths, rows, why);
+	return train_promise(o, model, held->score, held->lengths, rows, excess, why);
 }
 
 static void calibrate(struct model *model, const double *value, size_t rows,

@@ -293,7 +293,7 @@ static enum status evaluate_series(const struct scoring *s, struct why *why)
 {
 	enum { WINDOW = 10 };
 	size_t window = s->model->smooth > 1 ? s->model->smooth : WINDOW;
-	double threshold = s->model->smooth > 1 ? s->model->alarm_threshold : s->model->threshold;
+	double threshold = s->model->smooth > 1 ? s->model->smooth_threshold : s->model->threshold;
 	struct event_figures events;
 	struct figures figures;
 	struct series series;

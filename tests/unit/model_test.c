@@ -133,12 +133,14 @@ static void test_alarm(void)
 	CU_ASSERT_EQUAL_FATAL(model_save(saved, unit_path("plain.json"), &why), STATUS_OK);
 	struct model *plain = load(unit_path("plain.json"));
 	CU_ASSERT_EQUAL(plain->smooth, 1);
+	CU_ASSERT_EQUAL(plain->smooth_threshold, plain->threshold);
 	CU_ASSERT_EQUAL(plain->alarm_threshold, plain->threshold);
 	CU_ASSERT_EQUAL(plain->alarm_clear, plain->threshold);
 	CU_ASSERT(isnan(plain->false_alarms_per_day));
 	model_destroy(plain);
 
 	saved->smooth = 10;
+	saved->smooth_threshold = 0.1875;
 	saved->alarm_threshold = 0.25;
 	saved->alarm_clear = 0.125;
 	saved->step_ms = 1000;
@@ -151,6 +153,7 @@ static void test_alarm(void)
 	CU_ASSERT_EQUAL_FATAL(model_save(saved, unit_path("alarm.json"), &why), STATUS_OK);
 	struct model *read = load(unit_path("alarm.json"));
 	CU_ASSERT_EQUAL(read->smooth, 10);
+	CU_ASSERT_EQUAL(read->smooth_threshold, 0.1875);
 	CU_ASSERT_EQUAL(read->alarm_threshold, 0.25);
 	CU_ASSERT_EQUAL(read->alarm_clear, 0.125);
 	CU_ASSERT_EQUAL(read->step_ms, 1000);

@@ -112,12 +112,14 @@ static void test_smoothed_levels(void)
 
 	CU_ASSERT_EQUAL(model->smooth, 10);
 	CU_ASSERT_EQUAL(model->step_ms, 10000);
-	CU_ASSERT(model->alarm_threshold < model->threshold); /* means spread less */
+	CU_ASSERT(model->smooth_threshold < model->threshold);       /* means spread less */
+	CU_ASSERT(model->alarm_threshold > model->smooth_threshold); /* and cry seldom */
 	CU_ASSERT(model->alarm_clear < model->alarm_threshold);
 	CU_ASSERT_FALSE(isnan(model->false_alarms_per_day));
 	CU_ASSERT_EQUAL_FATAL(model_save(model, unit_path("model.json"), &why), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("model.json"), &read, &why), STATUS_OK);
 	CU_ASSERT_EQUAL(read->smooth, 10);
+	CU_ASSERT_EQUAL(read->smooth_threshold, model->smooth_threshold);
 	CU_ASSERT_EQUAL(read->alarm_threshold, model->alarm_threshold);
 	CU_ASSERT_EQUAL(read->false_alarms_per_day, model->false_alarms_per_day);
 	model_destroy(read);
