@@ -181,6 +181,12 @@ static void add_sensor(struct verdict *v, const struct detector *detector, const
 /* Less than this of all that the sensors add is not worth a line. */
 static const double share_min = 0.01;
 
+/* Of two that fail together the second may add nothing alone (detector_leading). */
+static bool is_second(const struct detector *detector, const struct verdict *v)
+{
+	return detector->kind == DETECTOR_FUSED && v->explained == 1;
+}
+
 static void explain(const struct model *model, const double *x, struct verdict *v)
 {
 	const struct detector *detector = &model->detector;
@@ -193,12 +199,15 @@ static void explain(const struct model *model, const double *x, struct verdict *
 			v->severity = z;
 		sum += contribution[i];
 	}
-	size_t first = detector_first(detector, x, contribution);
-	do
-		add_sensor(v, detector, x, first, contribution[first], sum);
-	while (v->explained < EXPLAINED_MAX &&
-		(first = next_sensor(contribution, detector->features, v)) < detector->features &&
-		contribution[first] >= share_min * sum);
+	size_t leading[2];
+	detector_leading(detector, x, contribution, v->score, v->threshold, leading);
+	add_sensor(v, detector, x, leading[0], contribution[leading[0]], sum);
+	size_t next = leading[1];
+	while (v->explained < EXPLAINED_MAX && next < detector->features &&
+		(contribution[next] >= share_min * sum || is_second(detector, v))) {
+		add_sensor(v, detector, x, next, contribution[next], sum);
+		next = next_sensor(contribution, detector->features, v);
+	}
 }
 
 /* ---- decide ---- */

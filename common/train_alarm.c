@@ -241,7 +241,7 @@ static const double usual_rate = 0.025;
 static enum status choose_level(const struct train_options *o, struct model *model,
 	const double *score, size_t passes, size_t rows, double excess, struct why *why)
 {
-	enum { STEPS_MAX = 40 };
+	enum { STEPS_MAX = 200, STEPS_IN_ONE = 8 };
 	double asked = o->false_alarms_per_day, days = 0;
 	double rate = asked > 0 ? asked : usual_rate;
 
@@ -259,7 +259,7 @@ static enum status choose_level(const struct train_options *o, struct model *mod
 		/* Less than one in all cannot be told from none. */
 		if (st != STATUS_OK || model->false_alarms_per_day <= fmax(rate, 1 / days))
 			break;
-		model->alarm_threshold += excess;
+		model->alarm_threshold += excess / STEPS_IN_ONE;
 	}
 	if (st == STATUS_OK && asked > 0 && model->false_alarms_per_day > asked)
 		return fail(why, STATUS_BAD_INPUT,
