@@ -1,6 +1,6 @@
-/* plant FIRST COUNT DAYS TARGET: healthy simulated machines through the agent's pipeline, a reading
- * a second, as fast as they come. Prints what training promised of one machine, and what happened:
- * lines `name value`. TARGET is what was asked of the training, 0: nothing. */
+/* plant FIRST COUNT DAYS TARGET SEED: healthy simulated machines through the agent's pipeline, a
+ * reading a second, as fast as they come. Prints what training promised of one machine, and what
+ * happened: lines `name value`. TARGET is what was asked of the training, 0: nothing. */
 #include "common/timeutil.h"
 #include "tests/detection/rig.h"
 #include <inttypes.h>
@@ -18,14 +18,14 @@ enum {
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "plant FIRST COUNT DAYS TARGET\n");
+	if (argc != 6) {
+		fprintf(stderr, "plant FIRST COUNT DAYS TARGET SEED\n");
 		return 64;
 	}
 	uint64_t first = strtoull(argv[1], NULL, 10), count = strtoull(argv[2], NULL, 10);
 	int64_t seconds = (int64_t)(strtod(argv[3], NULL) * 86400);
-	struct model *model = rig_train(DETECTOR_FUSED, BASELINE_SEED, BASELINE_MACHINES,
-		BASELINE_S, strtod(argv[4], NULL));
+	struct model *model = rig_train(DETECTOR_FUSED, strtoull(argv[5], NULL, 10),
+		BASELINE_MACHINES, BASELINE_S, strtod(argv[4], NULL));
 	static struct machine machine[MACHINES_MAX];
 	static char name[MACHINES_MAX][RIG_NAME_MAX];
 	struct rig rig;
