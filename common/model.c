@@ -252,21 +252,20 @@ static enum status load_quantiles(const struct load *l, const cJSON *root)
 	return STATUS_OK;
 }
 
-/* One column of the forest: numbers low .. high, whole ones but for the splits. */
-enum status model_load_column(const struct load *l, const cJSON *forest, const char *name,
-	size_t max, double low, double high, double **out, size_t *count)
+enum status model_load_column(const struct load *l, const cJSON *object, const char *place,
+	const char *name, size_t max, double low, double high, double **out, size_t *count)
 {
-	const cJSON *list = cJSON_GetObjectItemCaseSensitive(forest, name);
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, name);
 	size_t n = 0;
 
 	if (!cJSON_IsArray(list))
-		return fail(l->why, STATUS_BAD_INPUT, "%s: forest: \"%s\" is not a list", l->path,
+		return fail(l->why, STATUS_BAD_INPUT, "%s: %s\"%s\" is not a list", l->path, place,
 			name);
 	for (const cJSON *item = list->child; item; item = item->next)
 		n++;
 	if (n == 0 || n > max)
 		return fail(l->why, STATUS_BAD_INPUT,
-			"%s: forest: \"%s\" has %zu numbers, 1 .. %zu are possible", l->path, name,
+			"%s: %s\"%s\" has %zu numbers, 1 .. %zu are possible", l->path, place, name,
 			n, max);
 	double *column = malloc(n * sizeof(*column));
 	if (!column)
@@ -278,7 +277,7 @@ enum status model_load_column(const struct load *l, const cJSON *forest, const c
 		if (!(x >= low && x <= high) || !isfinite(x) || !whole) {
 			free(column);
 			return fail(l->why, STATUS_BAD_INPUT,
-				"%s: forest: \"%s\"[%zu] is not a number it can hold", l->path,
+				"%s: %s\"%s\"[%zu] is not a number it can hold", l->path, place,
 				name, i);
 		}
 		column[i] = x;
@@ -337,16 +336,16 @@ static enum status load_columns(const struct load *l, const cJSON *forest, struc
 	enum status st;
 	double node_max = FOREST_NODES_MAX;
 
-	if ((st = model_load_column(
-		     l, forest, "root", FOREST_TREES_MAX, 0, node_max, &raw->root, &raw->roots)) ||
-		(st = model_load_column(l, forest, "feature", FOREST_NODES_MAX, -1,
+	if ((st = model_load_column(l, forest, "forest: ", "root", FOREST_TREES_MAX, 0, node_max,
+		     &raw->root, &raw->roots)) ||
+		(st = model_load_column(l, forest, "forest: ", "feature", FOREST_NODES_MAX, -1,
 			 FEATURES_MAX - 1, &raw->feature, &raw->features)) ||
-		(st = model_load_column(l, forest, "split", FOREST_NODES_MAX, -INFINITY, INFINITY,
-			 &raw->split, &raw->splits)) ||
-		(st = model_load_column(l, forest, "left", FOREST_NODES_MAX, 0, node_max,
-			 &raw->left, &raw->lefts)) ||
-		(st = model_load_column(l, forest, "rows", FOREST_NODES_MAX, 1, FOREST_SAMPLE_MAX,
-			 &raw->rows, &raw->rowses)))
+		(st = model_load_column(l, forest, "forest: ", "split", FOREST_NODES_MAX, -INFINITY,
+			 INFINITY, &raw->split, &raw->splits)) ||
+		(st = model_load_column(l, forest, "forest: ", "left", FOREST_NODES_MAX, 0,
+			 node_max, &raw->left, &raw->lefts)) ||
+		(st = model_load_column(l, forest, "forest: ", "rows", FOREST_NODES_MAX, 1,
+			 FOREST_SAMPLE_MAX, &raw->rows, &raw->rowses)))
 		return st;
 	if (raw->features != raw->splits || raw->features != raw->lefts ||
 		raw->features != raw->rowses)
