@@ -193,6 +193,29 @@ static enum status load_promise(const struct load *l, const cJSON *object)
 	return STATUS_OK;
 }
 
+/* Optional: the plain forest has none, nor have older files. */
+static enum status load_calibration(const struct load *l, const cJSON *root)
+{
+	static const char place[] = "\"calibration\": ";
+	const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "calibration");
+	struct model *model = l->model;
+	double rate, rows;
+	enum status st;
+
+	if (!object)
+		return STATUS_OK;
+	if (!cJSON_IsObject(object))
+		return refuse(l, "\"calibration\"", "is not an object");
+	if ((st = get_number(l, object, place, "rate", &rate)) ||
+		(st = get_number(l, object, place, "effective_rows", &rows)))
+		return st;
+	if (!(rate > 0 && rate < 1 && rows > 0))
+		return refuse(l, "\"calibration\"", "has no rate between 0 and 1, or no rows");
+	model->rate = rate;
+	model->effective_rows = rows;
+	return STATUS_OK;
+}
+
 /* What feeds the alarm; a file without it says: the score itself. */
 static enum status load_alarm(const struct load *l, const cJSON *root)
 {
@@ -430,7 +453,8 @@ static enum status load_root(const struct load *l, const cJSON *root)
 	if (!(model->quantile > 0 && model->quantile < 1))
 		return refuse(l, "\"quantile\"", "does not lie between 0 and 1");
 	if ((st = load_provenance(l, root)) || (st = load_features(l, root)) ||
-		(st = load_quantiles(l, root)) || (st = load_alarm(l, root)))
+		(st = load_quantiles(l, root)) || (st = load_calibration(l, root)) ||
+		(st = load_alarm(l, root)))
 		return st;
 	return model->detector.kind == DETECTOR_FUSED ? model_load_fused(l, root)
 						      : load_forest(l, root);

@@ -111,6 +111,12 @@ static void put_model(FILE *out, const struct model *model)
 		"\"data_sha256\":\"%s\"}",
 		(unsigned long long)model->rows, (unsigned long long)model->seed, time,
 		model->program, model->data_digest);
+	if (model->rate > 0) {
+		fputs(",\n\"calibration\":{\"rate\":", out);
+		put_number(out, model->rate);
+		put_member(out, "effective_rows", model->effective_rows);
+		fputs("}", out);
+	}
 	put_alarm(out, model);
 	put_features(out, model);
 	put_quantiles(out, model);

@@ -142,6 +142,8 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 	qsort(sorted, rows, sizeof(*sorted), ascending);
 	model->threshold = fmax(model->threshold, level(sorted, rows, alpha));
 	model->quantile = quantile;
+	model->rate = alpha;
+	model->effective_rows = effective;
 	model_no_smoothing(model);
 }
 

@@ -151,6 +151,7 @@ static void print_trained(const struct model *model, const struct options *o)
 		d->kind == DETECTOR_FUSED
 			? "of scores by members fitted without the row, tightened by one standard error"
 			: "quantile of the training scores");
+	show_rate(model, stdout);
 	if (model->smooth > 1)
 		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f\n",
 			model->alarm_threshold, model->smooth, model->alarm_clear);

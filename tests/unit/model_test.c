@@ -555,11 +555,18 @@ static void test_fused_mutants(void)
 		{ "fused.tail_nats.0", "-1", "fused: \"tail_nats\"[0]" },
 		{ "fused.tail_excess.2", "0", "fused: tail 2 does not rise" },
 		{ "fused.tail_excess.2", NULL, "fused: \"tail_excess\" has 2 numbers" },
+		{ "calibration", "[]", "\"calibration\" is not an object" },
+		{ "calibration.rate", NULL, "\"calibration\": \"rate\"" },
+		{ "calibration.rate", "1", "\"calibration\" has no rate" },
+		{ "calibration.effective_rows", "0", "\"calibration\" has no rate" },
+		{ "calibration.effective_rows", "null", "\"effective_rows\"" },
 		{ "detector", "\"forest\"", "\"forest\" is not an object" },
 	};
 
 	kind = DETECTOR_FUSED;
 	cJSON *root = small_tree();
+	CU_ASSERT_EQUAL(load_tree(root), STATUS_OK);
+	bend(root, "calibration", NULL); /* older files have none */
 	CU_ASSERT_EQUAL(load_tree(root), STATUS_OK);
 	cJSON_Delete(root);
 	try_mutants(mutants, sizeof(mutants) / sizeof(mutants[0]));

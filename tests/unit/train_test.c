@@ -119,6 +119,10 @@ static void test_smoothed_levels(void)
 	CU_ASSERT_EQUAL_FATAL(model_save(model, unit_path("model.json"), &why), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("model.json"), &read, &why), STATUS_OK);
 	CU_ASSERT_EQUAL(read->smooth, 10);
+	CU_ASSERT(model->rate > 0 && model->rate < 0.1); /* tightened */
+	CU_ASSERT(model->effective_rows > 1 && model->effective_rows <= ROWS);
+	CU_ASSERT_EQUAL(read->rate, model->rate);
+	CU_ASSERT_EQUAL(read->effective_rows, model->effective_rows);
 	CU_ASSERT_EQUAL(read->smooth_threshold, model->smooth_threshold);
 	CU_ASSERT_EQUAL(read->alarm_threshold, model->alarm_threshold);
 	CU_ASSERT_EQUAL(read->false_alarms_per_day, model->false_alarms_per_day);
