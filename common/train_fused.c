@@ -1,4 +1,5 @@
 #include "common/fused_fit.h"
+#include "common/number.h"
 #include "common/train_internal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -7,19 +8,13 @@
 enum { PARTS = 25 };
 static const double tail_share = 0.02; /* beyond, the tail is taken as exponential */
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 /* How many independent rows the share of high scores is worth, by the means of equal parts. */
 static double effective_rows(const double *score, size_t n, double *sorted)
 {
 	double square = 0, sum = 0;
 
 	memcpy(sorted, score, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), ascending);
+	qsort(sorted, n, sizeof(*sorted), number_ascending);
 	double high = train_quantile(sorted, n, 1 - tail_share);
 	for (size_t part = 0; part < PARTS; part++) {
 		size_t from = part * n / PARTS, to = (part + 1) * n / PARTS;
@@ -67,7 +62,7 @@ static size_t sort_known(double *value, size_t n)
 		if (!isnan(value[i]))
 			value[known++] = value[i];
 	}
-	qsort(value, known, sizeof(*value), ascending);
+	qsort(value, known, sizeof(*value), number_ascending);
 	return known;
 }
 
@@ -129,7 +124,7 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 			(double)held->lengths;
 	alpha /= 1 + 1 / sqrt(alpha * effective);
 	memcpy(sorted, held->score, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), ascending);
+	qsort(sorted, n, sizeof(*sorted), number_ascending);
 	model->threshold = level(sorted, n, alpha);
 	model->quantiles = 201;
 	for (size_t i = 0; i < model->quantiles; i++)
@@ -139,7 +134,7 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 	 * of its own rows. */
 	for (size_t i = 0; i < rows; i++)
 		sorted[i] = fused_score(model->detector.fused, value + i * features);
-	qsort(sorted, rows, sizeof(*sorted), ascending);
+	qsort(sorted, rows, sizeof(*sorted), number_ascending);
 	model->threshold = fmax(model->threshold, level(sorted, rows, alpha));
 	model->quantile = quantile;
 	model->rate = alpha;
