@@ -1,5 +1,6 @@
 #include "common/fused_fit.h"
 #include "common/number.h"
+#include "common/smooth.h"
 #include "common/train_internal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -49,7 +50,6 @@ static double level(const double *sorted, size_t n, double alpha)
 		mean_excess(sorted, n) * log(tail_share / alpha);
 }
 
-enum { WINDOW = 10 }; /* readings whose scores are averaged for the alarm */
 static const double clear =
 	5; /* times as many readings lie above the clear level as above the other */
 
@@ -78,7 +78,7 @@ static enum status calibrate_alarm(struct model *model, const double *value, siz
 
 	if (st != STATUS_OK || model->step_ms == 0)
 		return st;
-	model->smooth = WINDOW;
+	model->smooth = SMOOTH_WINDOW;
 	for (size_t l = 0; l < held->lengths && st == STATUS_OK; l++) {
 		st = train_smooth(o, model, held->score + l * rows, rows, scratch + total, why);
 		size_t known = 0; /* in time order still */

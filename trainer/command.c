@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/model.h"
 #include "common/number.h"
+#include "common/smooth.h"
 #include "common/timeutil.h"
 #include "common/train.h"
 #include "trainer/evaluate.h"
@@ -292,8 +293,7 @@ static enum status check_labelled(const struct scoring *s, const char *path, str
  * the threshold of single ones stands. */
 static enum status evaluate_series(const struct scoring *s, struct why *why)
 {
-	enum { WINDOW = 10 };
-	size_t window = s->model->smooth > 1 ? s->model->smooth : WINDOW;
+	size_t window = s->model->smooth > 1 ? s->model->smooth : SMOOTH_WINDOW;
 	double threshold = s->model->smooth > 1 ? s->model->smooth_threshold : s->model->threshold;
 	struct event_figures events;
 	struct figures figures;
