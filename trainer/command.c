@@ -267,13 +267,25 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 	return STATUS_OK;
 }
 
+static enum status smooth_scores(struct scoring *s, size_t width, struct why *why)
+{
+	struct series series;
+	enum status st = series_make(&s->csv, &series, why);
+
+	if (st != STATUS_OK)
+		return st;
+	score_smooth(&series, s->csv.rows, width, s->score);
+	series_free(&series);
+	return STATUS_OK;
+}
+
 enum status command_score(const struct options *o, struct why *why)
 {
 	struct scoring s;
 	enum status st = scoring_make(o, &s, why);
 
 	if (st == STATUS_OK && o->smooth > 1)
-		st = score_smooth(&s.csv, o->smooth, s.score, why);
+		st = smooth_scores(&s, o->smooth, why);
 	if (st == STATUS_OK)
 		score_print(s.model, s.score, s.csv.rows, stdout);
 	scoring_finish(&s);
@@ -305,10 +317,9 @@ static enum status evaluate_series(const struct scoring *s, struct why *why)
 	st = events_measure(&s->csv, &series, s->score, s->model->threshold, &events, why);
 	if (st == STATUS_OK) {
 		events_print(&events, "", stdout);
-		st = score_smooth(&s->csv, window, s->score, why);
-	}
-	if (st == STATUS_OK)
+		score_smooth(&series, s->csv.rows, window, s->score);
 		st = evaluate(s->score, s->csv.label, s->csv.rows, threshold, &figures, why);
+	}
 	if (st == STATUS_OK)
 		st = events_measure(&s->csv, &series, s->score, threshold, &events, why);
 	if (st == STATUS_OK) {
