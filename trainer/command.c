@@ -300,6 +300,21 @@ static enum status check_labelled(const struct scoring *s, const char *path, str
 	return STATUS_OK;
 }
 
+/* The alarm of a model that smooths has a higher level, at which events are counted once more. */
+static enum status evaluate_alarm(
+	const struct scoring *s, const struct series *series, struct why *why)
+{
+	double threshold = s->model->alarm_threshold;
+	struct event_figures events;
+	enum status st = events_measure(&s->csv, series, s->score, threshold, &events, why);
+
+	if (st == STATUS_OK) {
+		printf("alarm_threshold %.6f\n", threshold);
+		events_print(&events, "alarm_", stdout);
+	}
+	return st;
+}
+
 /* Of a series: events, and the same figures of smoothed scores, each name with its prefix. A model
  * that smooths has a level of its own for them; of one that does not, ten readings are averaged and
  * the threshold of single ones stands. */
@@ -327,6 +342,8 @@ static enum status evaluate_series(const struct scoring *s, struct why *why)
 		evaluate_print(&figures, "smoothed_", stdout);
 		events_print(&events, "smoothed_", stdout);
 	}
+	if (st == STATUS_OK && s->model->smooth > 1)
+		st = evaluate_alarm(s, &series, why);
 	series_free(&series);
 	return st;
 }
