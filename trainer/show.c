@@ -69,7 +69,8 @@ static void print_detector(const struct model *model, FILE *out)
 		detector_name(model->detector.kind), c->trees, c->sample_size, c->nodes);
 }
 
-/* The share of a tail is as uncertain as the count of what lies in it (recipe of train_fused). */
+/* The share of a tail is as uncertain as the count of what lies in it (as train_fused tightens it).
+ */
 void show_rate(const struct model *model, FILE *out)
 {
 	if (!(model->rate > 0))
