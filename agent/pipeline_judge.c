@@ -181,6 +181,12 @@ static void add_sensor(struct verdict *v, const struct detector *detector, const
 /* Less than this of all that the sensors add is not worth a line. */
 static const double share_min = 0.01;
 
+/* Of two that fail together the second may add nothing alone (detector_leading). */
+static bool is_second(const struct detector *detector, const struct verdict *v)
+{
+	return detector->kind == DETECTOR_FUSED && v->explained == 1;
+}
+
 static void explain(const struct model *model, const double *x, struct verdict *v)
 {
 	const struct detector *detector = &model->detector;
@@ -193,24 +199,28 @@ static void explain(const struct model *model, const double *x, struct verdict *
 			v->severity = z;
 		sum += contribution[i];
 	}
-	size_t first = detector_first(detector, x, contribution);
-	do
-		add_sensor(v, detector, x, first, contribution[first], sum);
-	while (v->explained < EXPLAINED_MAX &&
-		(first = next_sensor(contribution, detector->features, v)) < detector->features &&
-		contribution[first] >= share_min * sum);
+	size_t leading[2];
+	detector_leading(detector, x, contribution, v->score, v->threshold, leading);
+	add_sensor(v, detector, x, leading[0], contribution[leading[0]], sum);
+	size_t next = leading[1];
+	while (v->explained < EXPLAINED_MAX && next < detector->features &&
+		(contribution[next] >= share_min * sum || is_second(detector, v))) {
+		add_sensor(v, detector, x, next, contribution[next], sum);
+		next = next_sensor(contribution, detector->features, v);
+	}
 }
 
 /* ---- decide ---- */
 
-/* Beyond the threshold by a quarter of the way that is left to 0.5, the largest score of a
+/* Beyond the alarm's level by a quarter of the way that is left to 0.5, the largest score of a
  * forest: all sensors far off reach it; one alone hardly does. Scores of a kind without an upper
- * end: by half the threshold. */
-static bool is_severe(const struct verdict *v)
+ * end: by half that level. */
+static bool is_severe(const struct model *model, const struct verdict *v)
 {
-	double beyond = v->threshold < 0.5 ? (0.5 - v->threshold) / 4 : v->threshold / 2;
+	double level = model->alarm_threshold;
+	double beyond = level < 0.5 ? (0.5 - level) / 4 : level / 2;
 
-	return v->score > v->threshold + beyond;
+	return v->score > level + beyond;
 }
 
 static const char *sensor_name(const struct pipeline *p, int column)
@@ -243,7 +253,7 @@ static void decide(struct pipeline *p, const struct model *model, struct judgeme
 		.score = found->skewed ? NAN : v->alarm_score,
 		.threshold = model ? model->alarm_threshold : NAN,
 		.clear = model ? model->alarm_clear : NAN,
-		.severe = v->anomalous && is_severe(v),
+		.severe = v->anomalous && is_severe(model, v),
 		.faults = found->faults,
 		.faulty = sensor_name(p, found->sensor) };
 	if (v->explained > 0)

@@ -80,6 +80,27 @@ size_t detector_first(const struct detector *detector, const double *x, const do
 	return contribution[first] > 0 ? first : farthest;
 }
 
+void detector_leading(const struct detector *detector, const double *x, const double *contribution,
+	double score, double threshold, size_t leading[2])
+{
+	size_t first = detector_first(detector, x, contribution), second = detector->features;
+	double z[FEATURES_MAX] = { 0 };
+	const double *by = contribution;
+
+	if (detector->kind == DETECTOR_FUSED && score - contribution[first] > threshold) {
+		for (size_t i = 0; i < detector->features; i++)
+			z[i] = distance(detector, x, i);
+		by = z;
+		first = detector_first(detector, x, z);
+	}
+	for (size_t i = 0; i < detector->features; i++) {
+		if (i != first && by[i] > 0 && (second == detector->features || by[i] > by[second]))
+			second = i;
+	}
+	leading[0] = first;
+	leading[1] = second;
+}
+
 void detector_finish(struct detector *detector)
 {
 	forest_destroy(detector->forest);

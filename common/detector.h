@@ -53,6 +53,13 @@ void detector_explain(const struct detector *detector, const double *x, double s
 /* The feature that adds most; the one farthest from its mean in sd when none adds anything. */
 size_t detector_first(const struct detector *detector, const double *x, const double *contribution);
 
+/* The two to be named first; the second is `features` if there is none. Those that add most; but of
+ * the fused detector, where the reading stays above the threshold without the first, the two
+ * farthest from their means: of sensors that are usually alike two that fail together vouch for
+ * each other, and neither adds much alone. */
+void detector_leading(const struct detector *detector, const double *x, const double *contribution,
+	double score, double threshold, size_t leading[2]);
+
 /* Frees what it owns; accepts a zeroed one. */
 void detector_finish(struct detector *detector);
 

@@ -7,6 +7,7 @@
  * not reach after all, and these bits are cleared one by one, some ten a feature at stride 4. A
  * forest whose splits lie on a grid of few codes gets a row a code and clears nothing. */
 #include "common/forest_bits.h"
+#include "common/number.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,12 +192,6 @@ size_t forest_bits_bytes(const struct forest_bits *bits)
 
 /* ---- building ---- */
 
-static int ascending_double(const void *a, const void *b)
-{
-	double left = *(const double *)a, right = *(const double *)b;
-	return (left > right) - (left < right);
-}
-
 static int ascending_weight(const void *a, const void *b)
 {
 	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
@@ -220,7 +215,7 @@ static bool make_edges(struct forest_bits *bits, const struct forest_columns *c,
 	for (size_t i = 0; i < c->nodes; i++)
 		if (c->feature[i] == (int32_t)f)
 			edge[n++] = c->split[i];
-	qsort(edge, n, sizeof(*edge), ascending_double);
+	qsort(edge, n, sizeof(*edge), number_ascending);
 	for (size_t i = 0; i < n; i++)
 		if (distinct == 0 || edge[distinct - 1] < edge[i])
 			edge[distinct++] = edge[i];

@@ -1,5 +1,6 @@
 #include "common/fused_fit.h"
 #include "common/forest.h"
+#include "common/number.h"
 #include "common/rng.h"
 #include <math.h>
 #include <stdbool.h>
@@ -367,12 +368,6 @@ static enum status fit_members(const double *value, uint32_t *row, size_t count,
 	return st;
 }
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static double quantile(const double *v, size_t n, double q)
 {
 	double at = q * (double)(n - 1);
@@ -387,7 +382,7 @@ static void fit_tail(struct fused_tail *t, double *v, size_t n)
 	size_t above = 0;
 	double sum = 0;
 
-	qsort(v, n, sizeof(*v), ascending);
+	qsort(v, n, sizeof(*v), number_ascending);
 	for (size_t i = 0; i < FUSED_KNOTS; i++) {
 		double q = tail_from * (double)i / (FUSED_KNOTS - 1);
 		t->score[i] = quantile(v, n, q);

@@ -150,6 +150,7 @@ static enum status load_features(const struct load *l, const cJSON *root)
 void model_no_smoothing(struct model *model)
 {
 	model->smooth = 1;
+	model->smooth_threshold = model->threshold;
 	model->alarm_threshold = model->alarm_clear = model->threshold;
 	model->step_ms = 0;
 	model->raise_count = model->raise_window = model->clear_count = 0;
@@ -192,6 +193,29 @@ static enum status load_promise(const struct load *l, const cJSON *object)
 	return STATUS_OK;
 }
 
+/* Optional: the plain forest has none, nor have older files. */
+static enum status load_calibration(const struct load *l, const cJSON *root)
+{
+	static const char place[] = "\"calibration\": ";
+	const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "calibration");
+	struct model *model = l->model;
+	double rate, rows;
+	enum status st;
+
+	if (!object)
+		return STATUS_OK;
+	if (!cJSON_IsObject(object))
+		return refuse(l, "\"calibration\"", "is not an object");
+	if ((st = get_number(l, object, place, "rate", &rate)) ||
+		(st = get_number(l, object, place, "effective_rows", &rows)))
+		return st;
+	if (!(rate > 0 && rate < 1 && rows > 0))
+		return refuse(l, "\"calibration\"", "has no rate between 0 and 1, or no rows");
+	model->rate = rate;
+	model->effective_rows = rows;
+	return STATUS_OK;
+}
+
 /* What feeds the alarm; a file without it says: the score itself. */
 static enum status load_alarm(const struct load *l, const cJSON *root)
 {
@@ -215,6 +239,10 @@ static enum status load_alarm(const struct load *l, const cJSON *root)
 		(st = get_some_count(
 			 l, object, "raise_window", ALARM_WINDOW_MAX, &model->raise_window)) ||
 		(st = get_some_count(l, object, "clear_count", 1e6, &model->clear_count)))
+		return st;
+	model->smooth_threshold = model->alarm_threshold; /* models of before they could differ */
+	if (has(object, "smooth_threshold") &&
+		(st = get_number(l, object, place, "smooth_threshold", &model->smooth_threshold)))
 		return st;
 	if (model->alarm_clear > model->alarm_threshold)
 		return refuse(l, "\"alarm\"", "has a clear level above its threshold");
@@ -247,21 +275,20 @@ static enum status load_quantiles(const struct load *l, const cJSON *root)
 	return STATUS_OK;
 }
 
-/* One column of the forest: numbers low .. high, whole ones but for the splits. */
-enum status model_load_column(const struct load *l, const cJSON *forest, const char *name,
-	size_t max, double low, double high, double **out, size_t *count)
+enum status model_load_column(const struct load *l, const cJSON *object, const char *place,
+	const char *name, size_t max, double low, double high, double **out, size_t *count)
 {
-	const cJSON *list = cJSON_GetObjectItemCaseSensitive(forest, name);
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, name);
 	size_t n = 0;
 
 	if (!cJSON_IsArray(list))
-		return fail(l->why, STATUS_BAD_INPUT, "%s: forest: \"%s\" is not a list", l->path,
+		return fail(l->why, STATUS_BAD_INPUT, "%s: %s\"%s\" is not a list", l->path, place,
 			name);
 	for (const cJSON *item = list->child; item; item = item->next)
 		n++;
 	if (n == 0 || n > max)
 		return fail(l->why, STATUS_BAD_INPUT,
-			"%s: forest: \"%s\" has %zu numbers, 1 .. %zu are possible", l->path, name,
+			"%s: %s\"%s\" has %zu numbers, 1 .. %zu are possible", l->path, place, name,
 			n, max);
 	double *column = malloc(n * sizeof(*column));
 	if (!column)
@@ -273,7 +300,7 @@ enum status model_load_column(const struct load *l, const cJSON *forest, const c
 		if (!(x >= low && x <= high) || !isfinite(x) || !whole) {
 			free(column);
 			return fail(l->why, STATUS_BAD_INPUT,
-				"%s: forest: \"%s\"[%zu] is not a number it can hold", l->path,
+				"%s: %s\"%s\"[%zu] is not a number it can hold", l->path, place,
 				name, i);
 		}
 		column[i] = x;
@@ -332,16 +359,16 @@ static enum status load_columns(const struct load *l, const cJSON *forest, struc
 	enum status st;
 	double node_max = FOREST_NODES_MAX;
 
-	if ((st = model_load_column(
-		     l, forest, "root", FOREST_TREES_MAX, 0, node_max, &raw->root, &raw->roots)) ||
-		(st = model_load_column(l, forest, "feature", FOREST_NODES_MAX, -1,
+	if ((st = model_load_column(l, forest, "forest: ", "root", FOREST_TREES_MAX, 0, node_max,
+		     &raw->root, &raw->roots)) ||
+		(st = model_load_column(l, forest, "forest: ", "feature", FOREST_NODES_MAX, -1,
 			 FEATURES_MAX - 1, &raw->feature, &raw->features)) ||
-		(st = model_load_column(l, forest, "split", FOREST_NODES_MAX, -INFINITY, INFINITY,
-			 &raw->split, &raw->splits)) ||
-		(st = model_load_column(l, forest, "left", FOREST_NODES_MAX, 0, node_max,
-			 &raw->left, &raw->lefts)) ||
-		(st = model_load_column(l, forest, "rows", FOREST_NODES_MAX, 1, FOREST_SAMPLE_MAX,
-			 &raw->rows, &raw->rowses)))
+		(st = model_load_column(l, forest, "forest: ", "split", FOREST_NODES_MAX, -INFINITY,
+			 INFINITY, &raw->split, &raw->splits)) ||
+		(st = model_load_column(l, forest, "forest: ", "left", FOREST_NODES_MAX, 0,
+			 node_max, &raw->left, &raw->lefts)) ||
+		(st = model_load_column(l, forest, "forest: ", "rows", FOREST_NODES_MAX, 1,
+			 FOREST_SAMPLE_MAX, &raw->rows, &raw->rowses)))
 		return st;
 	if (raw->features != raw->splits || raw->features != raw->lefts ||
 		raw->features != raw->rowses)
@@ -426,7 +453,8 @@ static enum status load_root(const struct load *l, const cJSON *root)
 	if (!(model->quantile > 0 && model->quantile < 1))
 		return refuse(l, "\"quantile\"", "does not lie between 0 and 1");
 	if ((st = load_provenance(l, root)) || (st = load_features(l, root)) ||
-		(st = load_quantiles(l, root)) || (st = load_alarm(l, root)))
+		(st = load_quantiles(l, root)) || (st = load_calibration(l, root)) ||
+		(st = load_alarm(l, root)))
 		return st;
 	return model->detector.kind == DETECTOR_FUSED ? model_load_fused(l, root)
 						      : load_forest(l, root);

@@ -25,10 +25,15 @@ struct model {
 	struct detector detector;
 	double threshold; /* of detector_score; a larger score is an anomaly */
 	double quantile;  /* the share of training scores at or below the threshold, as asked */
+	/* The share of healthy readings that the threshold was set for, 1 - quantile less one
+	 * standard error, and how many independent rows told its tail. 0: the kind, or an older
+	 * file, does not say. */
+	double rate, effective_rows;
 	/* What feeds the alarm: the mean of the machine's last `smooth` scores (common/smooth).
-	 * Without smoothing, as of the plain forest, that is the score itself, and both levels are
+	 * Without smoothing, as of the plain forest, that is the score itself, and all levels are
 	 * the threshold. */
 	size_t smooth;                       /* 1 .. SMOOTH_WINDOW_MAX */
+	double smooth_threshold;             /* of that mean what `threshold` is of single scores */
 	double alarm_threshold, alarm_clear; /* set and clear level of that mean */
 	int64_t step_ms;                     /* median of the training data, 0: not known */
 	unsigned raise_count, raise_window, clear_count; /* 0: the agent's settings */

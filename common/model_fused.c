@@ -121,8 +121,8 @@ enum status model_load_fused(const struct load *l, const cJSON *root)
 	enum status st = model_get_count(
 		l, object, "fused: ", "sample_size", 2, FOREST_SAMPLE_MAX, &sample_size);
 	for (size_t c = 0; st == STATUS_OK && c < COLUMNS; c++)
-		st = model_load_column(l, object, columns[c].name, columns[c].max, columns[c].low,
-			columns[c].high, &x[c], &n[c]);
+		st = model_load_column(l, object, "fused: ", columns[c].name, columns[c].max,
+			columns[c].low, columns[c].high, &x[c], &n[c]);
 	if (st == STATUS_OK)
 		st = check_lengths(l, n);
 	if (st == STATUS_OK)

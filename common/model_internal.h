@@ -18,9 +18,11 @@ struct load {
 enum status model_get_count(const struct load *l, const struct cJSON *object, const char *place,
 	const char *name, double low, double high, uint64_t *out) MUST_USE;
 
-/* One column of numbers low .. high, whole ones unless `high` is infinite; the caller's to free. */
-enum status model_load_column(const struct load *l, const struct cJSON *object, const char *name,
-	size_t max, double low, double high, double **out, size_t *count) MUST_USE;
+/* One column of numbers low .. high, whole ones unless `high` is infinite; the caller's to free.
+ * `place`: what sentences call the object, "forest: ". */
+enum status model_load_column(const struct load *l, const struct cJSON *object, const char *place,
+	const char *name, size_t max, double low, double high, double **out,
+	size_t *count) MUST_USE;
 
 enum status model_load_fused(const struct load *l, const struct cJSON *root) MUST_USE;
 void model_put_fused(FILE *out, const struct fused *fused);

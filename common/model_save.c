@@ -51,6 +51,7 @@ static void put_alarm(FILE *out, const struct model *model)
 	if (plain || model->smooth == 0) /* 0: never set */
 		return;
 	fprintf(out, ",\n\"alarm\":{\"smooth\":%zu", model->smooth);
+	put_member(out, "smooth_threshold", model->smooth_threshold);
 	put_member(out, "threshold", model->alarm_threshold);
 	put_member(out, "clear", model->alarm_clear);
 	fprintf(out, ",\"step_ms\":%lld,\"raise_count\":%u,\"raise_window\":%u,\"clear_count\":%u",
@@ -110,6 +111,12 @@ static void put_model(FILE *out, const struct model *model)
 		"\"data_sha256\":\"%s\"}",
 		(unsigned long long)model->rows, (unsigned long long)model->seed, time,
 		model->program, model->data_digest);
+	if (model->rate > 0) {
+		fputs(",\n\"calibration\":{\"rate\":", out);
+		put_number(out, model->rate);
+		put_member(out, "effective_rows", model->effective_rows);
+		fputs("}", out);
+	}
 	put_alarm(out, model);
 	put_features(out, model);
 	put_quantiles(out, model);

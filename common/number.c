@@ -84,3 +84,10 @@ bool number_parse_integer(const char *text, long long low, long long high, long 
 	*out = value;
 	return true;
 }
+
+int number_ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}

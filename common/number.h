@@ -1,4 +1,4 @@
-/* Doubles as text. The C locale is assumed: no program of ours calls setlocale. */
+/* Doubles as text, and in order. The C locale is assumed: no program of ours calls setlocale. */
 #ifndef ISOLDE_COMMON_NUMBER_H
 #define ISOLDE_COMMON_NUMBER_H
 
@@ -18,5 +18,8 @@ bool number_parse(const char *text, size_t len, double *out);
 
 /* A decimal integer in low .. high and nothing else. */
 bool number_parse_integer(const char *text, long long low, long long high, long long *out);
+
+/* For qsort: smallest first; no NaN among them. */
+int number_ascending(const void *a, const void *b);
 
 #endif

@@ -7,7 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SMOOTH_WINDOW_MAX = 64, SMOOTH_GAP_STEPS = 10 };
+enum {
+	SMOOTH_WINDOW_MAX = 64,
+	SMOOTH_WINDOW = 10, /* where nobody says otherwise */
+	SMOOTH_GAP_STEPS = 10
+};
 
 /* One per machine; zero to start. */
 struct smooth {

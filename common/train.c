@@ -1,4 +1,5 @@
 #include "common/train.h"
+#include "common/number.h"
 #include "common/rng.h"
 #include "common/train_internal.h"
 #include <math.h>
@@ -42,12 +43,6 @@ double train_quantile(const double *ascending, size_t n, double q)
 		return ascending[n - 1];
 	double part = at - (double)below;
 	return ascending[below] + part * (ascending[below + 1] - ascending[below]);
-}
-
-static int ascending(const void *a, const void *b)
-{
-	double left = *(const double *)a, right = *(const double *)b;
-	return (left > right) - (left < right);
 }
 
 /* ceil(log2(n)): the height of a balanced tree over n rows (Liu 2008, algorithm 1). */
@@ -281,7 +276,7 @@ static void measure(const double *value, size_t rows, size_t features, size_t fe
 	for (size_t i = 0; i < rows; i++)
 		squares += (sorted[i] - out->mean) * (sorted[i] - out->mean);
 	out->sd = sqrt(squares / (double)rows);
-	qsort(sorted, rows, sizeof(*sorted), ascending);
+	qsort(sorted, rows, sizeof(*sorted), number_ascending);
 	out->median = train_quantile(sorted, rows, 0.5);
 	out->low = train_quantile(sorted, rows, 0.01);
 	out->high = train_quantile(sorted, rows, 0.99);
@@ -320,13 +315,13 @@ static enum status calibrate(struct model *model, const double *value, size_t ro
 		memcpy(in_order, score, rows * sizeof(*in_order));
 	else if (options->at_ms)
 		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", rows);
-	qsort(score, rows, sizeof(*score), ascending);
+	qsort(score, rows, sizeof(*score), number_ascending);
 	model->threshold = train_quantile(score, rows, options->quantile);
 	model_no_smoothing(model);
 	if (in_order)
 		st = train_step(options, rows, &model->step_ms, why);
 	if (in_order && st == STATUS_OK && model->step_ms > 0)
-		st = train_promise(options, model, in_order, 1, rows, why);
+		st = train_promise(options, model, in_order, 1, rows, 0, why);
 	free(in_order);
 	model->quantile = options->quantile;
 	model->quantiles = 201;

@@ -187,33 +187,92 @@ static enum status replay_all(const struct train_options *o, struct model *model
 	return st;
 }
 
+static enum status check_asked(double asked, double days, struct why *why)
+{
+	if (asked * days >= 1)
+		return STATUS_OK;
+	return fail(why, STATUS_BAD_INPUT,
+		"%g false alarms a day cannot be promised by data of %.3g days: at least %.3g days "
+		"are needed",
+		asked, days, 1 / asked);
+}
+
 /* From the agent's defaults on, each slower than the one before. */
 static const struct delays {
 	unsigned raise_count, raise_window, clear_count;
 } delays[] = { { 3, 5, 5 }, { 5, 8, 8 }, { 8, 12, 12 }, { 12, 20, 20 }, { 24, 40, 40 } };
 
-enum status train_promise(const struct train_options *o, struct model *model, const double *score,
-	size_t passes, size_t rows, struct why *why)
+static void set_delays(struct model *model, const struct delays *d)
+{
+	model->raise_count = d->raise_count;
+	model->raise_window = d->raise_window;
+	model->clear_count = d->clear_count;
+}
+
+static enum status choose_delays(const struct train_options *o, struct model *model,
+	const double *score, size_t passes, size_t rows, struct why *why)
 {
 	double asked = o->false_alarms_per_day, days = 0;
 
 	for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++) {
-		model->raise_count = delays[i].raise_count;
-		model->raise_window = delays[i].raise_window;
-		model->clear_count = delays[i].clear_count;
+		set_delays(model, &delays[i]);
 		enum status st = replay_all(o, model, score, passes, rows, &days, why);
 		if (st != STATUS_OK || asked <= 0)
 			return st;
-		if (asked * days < 1)
-			return fail(why, STATUS_BAD_INPUT,
-				"%g false alarms a day cannot be promised by data of %.3g days: at "
-				"least %.3g days are needed",
-				asked, days, 1 / asked);
-		if (model->false_alarms_per_day <= asked)
-			return STATUS_OK;
+		st = check_asked(asked, days, why);
+		if (st != STATUS_OK || model->false_alarms_per_day <= asked)
+			return st;
 	}
 	return fail(why, STATUS_BAD_INPUT,
 		"%g false alarms a day cannot be promised: with an alarm raised by %u of %u readings "
 		"there are still %.3g; a larger quantile would help",
 		asked, model->raise_count, model->raise_window, model->false_alarms_per_day);
+}
+
+/* What a machine may cry if nobody asks for anything: one alarm in forty days, so that a hall of
+ * twenty has one every other day. An operator's whole plant should have no more than some 120 a
+ * day, all kinds together (EEMUA 191). */
+static const double usual_rate = 0.025;
+
+/* Episodes above a high level are as rare as the exponential tail of the scores says (peaks over
+ * threshold: Leadbetter 1991; Davison and Smith 1990): from the rate at the first level, which the
+ * data show, to one that they may be too short to show. Where they show more than that, as data of
+ * many regimes do, the level goes on rising. */
+static enum status choose_level(const struct train_options *o, struct model *model,
+	const double *score, size_t passes, size_t rows, double excess, struct why *why)
+{
+	enum { STEPS_MAX = 200, STEPS_IN_ONE = 8 };
+	double asked = o->false_alarms_per_day, days = 0;
+	double rate = asked > 0 ? asked : usual_rate;
+
+	set_delays(model, &delays[0]);
+	enum status st = replay_all(o, model, score, passes, rows, &days, why);
+	if (st == STATUS_OK && asked > 0)
+		st = check_asked(asked, days, why);
+	if (st != STATUS_OK || !(days > 0))
+		return st;
+	double seen = fmax(model->false_alarms_per_day, 1 / ((double)passes * days));
+	if (seen > rate)
+		model->alarm_threshold += excess * log(seen / rate);
+	for (int step = 0; step < STEPS_MAX; step++) {
+		st = replay_all(o, model, score, passes, rows, &days, why);
+		/* Less than one in all cannot be told from none. */
+		if (st != STATUS_OK || model->false_alarms_per_day <= fmax(rate, 1 / days))
+			break;
+		model->alarm_threshold += excess / STEPS_IN_ONE;
+	}
+	if (st == STATUS_OK && asked > 0 && model->false_alarms_per_day > asked)
+		return fail(why, STATUS_BAD_INPUT,
+			"%g false alarms a day cannot be promised: at a level of %.3g there are still "
+			"%.3g",
+			asked, model->alarm_threshold, model->false_alarms_per_day);
+	return st;
+}
+
+enum status train_promise(const struct train_options *o, struct model *model, const double *score,
+	size_t passes, size_t rows, double excess, struct why *why)
+{
+	if (excess > 0)
+		return choose_level(o, model, score, passes, rows, excess, why);
+	return choose_delays(o, model, score, passes, rows, why);
 }

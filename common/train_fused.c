@@ -1,4 +1,6 @@
 #include "common/fused_fit.h"
+#include "common/number.h"
+#include "common/smooth.h"
 #include "common/train_internal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -7,19 +9,13 @@
 enum { PARTS = 25 };
 static const double tail_share = 0.02; /* beyond, the tail is taken as exponential */
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 /* How many independent rows the share of high scores is worth, by the means of equal parts. */
 static double effective_rows(const double *score, size_t n, double *sorted)
 {
 	double square = 0, sum = 0;
 
 	memcpy(sorted, score, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), ascending);
+	qsort(sorted, n, sizeof(*sorted), number_ascending);
 	double high = train_quantile(sorted, n, 1 - tail_share);
 	for (size_t part = 0; part < PARTS; part++) {
 		size_t from = part * n / PARTS, to = (part + 1) * n / PARTS;
@@ -34,20 +30,26 @@ static double effective_rows(const double *score, size_t n, double *sorted)
 	return variance > 0 ? fmin((double)n, p * (1 - p) / (variance / PARTS)) : (double)n;
 }
 
-/* Of n ascending scores; where they are too few, along an exponential tail. */
-static double level(const double *sorted, size_t n, double alpha)
+/* By how much those of n ascending scores that lie in the tail exceed its beginning, on average. */
+static double mean_excess(const double *sorted, size_t n)
 {
 	double from = train_quantile(sorted, n, 1 - tail_share), sum = 0;
 	size_t above = 0;
 
-	if (alpha * (double)n >= 10 || alpha >= tail_share)
-		return train_quantile(sorted, n, 1 - alpha);
 	for (size_t i = n; i-- > 0 && sorted[i] > from; above++)
 		sum += sorted[i] - from;
-	return from + (above ? sum / (double)above : 0) * log(tail_share / alpha);
+	return above ? sum / (double)above : 0;
 }
 
-enum { WINDOW = 10 }; /* readings whose scores are averaged for the alarm */
+/* Of n ascending scores; where they are too few, along an exponential tail. */
+static double level(const double *sorted, size_t n, double alpha)
+{
+	if (alpha * (double)n >= 10 || alpha >= tail_share)
+		return train_quantile(sorted, n, 1 - alpha);
+	return train_quantile(sorted, n, 1 - tail_share) +
+		mean_excess(sorted, n) * log(tail_share / alpha);
+}
+
 static const double clear =
 	5; /* times as many readings lie above the clear level as above the other */
 
@@ -60,7 +62,7 @@ static size_t sort_known(double *value, size_t n)
 		if (!isnan(value[i]))
 			value[known++] = value[i];
 	}
-	qsort(value, known, sizeof(*value), ascending);
+	qsort(value, known, sizeof(*value), number_ascending);
 	return known;
 }
 
@@ -76,7 +78,7 @@ static enum status calibrate_alarm(struct model *model, const double *value, siz
 
 	if (st != STATUS_OK || model->step_ms == 0)
 		return st;
-	model->smooth = WINDOW;
+	model->smooth = SMOOTH_WINDOW;
 	for (size_t l = 0; l < held->lengths && st == STATUS_OK; l++) {
 		st = train_smooth(o, model, held->score + l * rows, rows, scratch + total, why);
 		size_t known = 0; /* in time order still */
@@ -92,11 +94,12 @@ static enum status calibrate_alarm(struct model *model, const double *value, siz
 		return st;
 	if (total < TRAIN_ROWS_MIN * held->lengths) { /* gaps everywhere: nothing to average */
 		model->smooth = 1;
-		return train_promise(o, model, held->score, held->lengths, rows, why);
+		return train_promise(o, model, held->score, held->lengths, rows, 0, why);
 	}
 	alpha /= 1 + 1 / sqrt(alpha * effective);
 	total = sort_known(scratch, total);
-	model->alarm_threshold = level(scratch, total, alpha);
+	model->smooth_threshold = level(scratch, total, alpha);
+	double excess = mean_excess(scratch, total);
 	model->alarm_clear = level(scratch, total, fmin(clear * alpha, 0.5));
 	for (size_t i = 0; i < rows; i++)
 		sorted[i] = fused_score(model->detector.fused, value + i * features);
@@ -104,9 +107,10 @@ static enum status calibrate_alarm(struct model *model, const double *value, siz
 	if (st != STATUS_OK)
 		return st;
 	total = sort_known(scratch, rows);
-	model->alarm_threshold = fmax(model->alarm_threshold, level(scratch, total, alpha));
+	model->smooth_threshold = fmax(model->smooth_threshold, level(scratch, total, alpha));
+	model->alarm_threshold = model->smooth_threshold;
 	model->alarm_clear = fmin(model->alarm_clear, model->alarm_threshold);
-	return train_promise(o, model, held->score, held->lengths, rows, why);
+	return train_promise(o, model, held->score, held->lengths, rows, excess, why);
 }
 
 static void calibrate(struct model *model, const double *value, size_t rows,
@@ -120,7 +124,7 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 			(double)held->lengths;
 	alpha /= 1 + 1 / sqrt(alpha * effective);
 	memcpy(sorted, held->score, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), ascending);
+	qsort(sorted, n, sizeof(*sorted), number_ascending);
 	model->threshold = level(sorted, n, alpha);
 	model->quantiles = 201;
 	for (size_t i = 0; i < model->quantiles; i++)
@@ -130,9 +134,11 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 	 * of its own rows. */
 	for (size_t i = 0; i < rows; i++)
 		sorted[i] = fused_score(model->detector.fused, value + i * features);
-	qsort(sorted, rows, sizeof(*sorted), ascending);
+	qsort(sorted, rows, sizeof(*sorted), number_ascending);
 	model->threshold = fmax(model->threshold, level(sorted, rows, alpha));
 	model->quantile = quantile;
+	model->rate = alpha;
+	model->effective_rows = effective;
 	model_no_smoothing(model);
 }
 

@@ -17,8 +17,10 @@ enum status train_smooth(const struct train_options *options, const struct model
 	const double *score, size_t rows, double *out, struct why *why) MUST_USE;
 
 /* Replays score[passes][rows] through the whole alarm, and writes down how often it cried, a pass
- * on average. Levels, smoothing and step of the model are set. */
+ * on average. Levels, smoothing and step of the model are set. With a tail that falls by 1/e every
+ * `excess` the alarm's level is raised until it cries seldom enough; with 0, unknown, its delays
+ * are what is chosen. */
 enum status train_promise(const struct train_options *options, struct model *model,
-	const double *score, size_t passes, size_t rows, struct why *why) MUST_USE;
+	const double *score, size_t passes, size_t rows, double excess, struct why *why) MUST_USE;
 
 #endif

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/model.h"
 #include "common/number.h"
+#include "common/smooth.h"
 #include "common/timeutil.h"
 #include "common/train.h"
 #include "trainer/evaluate.h"
@@ -151,6 +152,7 @@ static void print_trained(const struct model *model, const struct options *o)
 		d->kind == DETECTOR_FUSED
 			? "of scores by members fitted without the row, tightened by one standard error"
 			: "quantile of the training scores");
+	show_rate(model, stdout);
 	if (model->smooth > 1)
 		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f\n",
 			model->alarm_threshold, model->smooth, model->alarm_clear);
@@ -265,13 +267,25 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 	return STATUS_OK;
 }
 
+static enum status smooth_scores(struct scoring *s, size_t width, struct why *why)
+{
+	struct series series;
+	enum status st = series_make(&s->csv, &series, why);
+
+	if (st != STATUS_OK)
+		return st;
+	score_smooth(&series, s->csv.rows, width, s->score);
+	series_free(&series);
+	return STATUS_OK;
+}
+
 enum status command_score(const struct options *o, struct why *why)
 {
 	struct scoring s;
 	enum status st = scoring_make(o, &s, why);
 
 	if (st == STATUS_OK && o->smooth > 1)
-		st = score_smooth(&s.csv, o->smooth, s.score, why);
+		st = smooth_scores(&s, o->smooth, why);
 	if (st == STATUS_OK)
 		score_print(s.model, s.score, s.csv.rows, stdout);
 	scoring_finish(&s);
@@ -286,14 +300,28 @@ static enum status check_labelled(const struct scoring *s, const char *path, str
 	return STATUS_OK;
 }
 
+/* The alarm of a model that smooths has a higher level, at which events are counted once more. */
+static enum status evaluate_alarm(
+	const struct scoring *s, const struct series *series, struct why *why)
+{
+	double threshold = s->model->alarm_threshold;
+	struct event_figures events;
+	enum status st = events_measure(&s->csv, series, s->score, threshold, &events, why);
+
+	if (st == STATUS_OK) {
+		printf("alarm_threshold %.6f\n", threshold);
+		events_print(&events, "alarm_", stdout);
+	}
+	return st;
+}
+
 /* Of a series: events, and the same figures of smoothed scores, each name with its prefix. A model
  * that smooths has a level of its own for them; of one that does not, ten readings are averaged and
  * the threshold of single ones stands. */
 static enum status evaluate_series(const struct scoring *s, struct why *why)
 {
-	enum { WINDOW = 10 };
-	size_t window = s->model->smooth > 1 ? s->model->smooth : WINDOW;
-	double threshold = s->model->smooth > 1 ? s->model->alarm_threshold : s->model->threshold;
+	size_t window = s->model->smooth > 1 ? s->model->smooth : SMOOTH_WINDOW;
+	double threshold = s->model->smooth > 1 ? s->model->smooth_threshold : s->model->threshold;
 	struct event_figures events;
 	struct figures figures;
 	struct series series;
@@ -304,10 +332,9 @@ static enum status evaluate_series(const struct scoring *s, struct why *why)
 	st = events_measure(&s->csv, &series, s->score, s->model->threshold, &events, why);
 	if (st == STATUS_OK) {
 		events_print(&events, "", stdout);
-		st = score_smooth(&s->csv, window, s->score, why);
-	}
-	if (st == STATUS_OK)
+		score_smooth(&series, s->csv.rows, window, s->score);
 		st = evaluate(s->score, s->csv.label, s->csv.rows, threshold, &figures, why);
+	}
 	if (st == STATUS_OK)
 		st = events_measure(&s->csv, &series, s->score, threshold, &events, why);
 	if (st == STATUS_OK) {
@@ -315,6 +342,8 @@ static enum status evaluate_series(const struct scoring *s, struct why *why)
 		evaluate_print(&figures, "smoothed_", stdout);
 		events_print(&events, "smoothed_", stdout);
 	}
+	if (st == STATUS_OK && s->model->smooth > 1)
+		st = evaluate_alarm(s, &series, why);
 	series_free(&series);
 	return st;
 }

@@ -2,15 +2,22 @@
 #include <math.h>
 #include <stdlib.h>
 
-struct scored {
-	double score;
-	int8_t label;
-};
-
 static int strangest_first(const void *a, const void *b)
 {
 	const struct scored *x = a, *y = b;
 	return (x->score < y->score) - (x->score > y->score);
+}
+
+size_t evaluate_rank(const double *score, const int8_t *label, size_t n, struct scored *out)
+{
+	size_t rows = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!isnan(score[i]))
+			out[rows++] = (struct scored){ score[i], label[i] };
+	}
+	qsort(out, rows, sizeof(*out), strangest_first);
+	return rows;
 }
 
 /* Walks down the ranking in steps of equal scores. */
@@ -56,14 +63,10 @@ enum status evaluate(const double *score, const int8_t *label, size_t n, double 
 
 	if (!s)
 		return fail(why, STATUS_NO_MEMORY, "no memory to rank %zu rows", n);
-	for (size_t i = 0; i < n; i++) {
-		if (isnan(score[i]))
-			continue;
-		s[f.rows++] = (struct scored){ score[i], label[i] };
-		f.positives += label[i] == 1;
-	}
+	f.rows = evaluate_rank(score, label, n, s);
 	f.unscored = n - f.rows;
-	qsort(s, f.rows, sizeof(*s), strangest_first);
+	for (size_t i = 0; i < f.rows; i++)
+		f.positives += s[i].label == 1;
 	measure_ranking(s, &f);
 	measure_threshold(s, &f);
 	free(s);

@@ -21,6 +21,14 @@ struct figures {
 	double f1, precision, recall, false_alarm_rate; /* of score > threshold */
 };
 
+struct scored {
+	double score;
+	int8_t label;
+};
+
+/* The rows whose score is not NaN, strangest first, into out[n]; how many there are. */
+size_t evaluate_rank(const double *score, const int8_t *label, size_t n, struct scored *out);
+
 /* score[n] may be NaN, label[n] is 0 or 1. STATUS_NO_MEMORY. */
 enum status evaluate(const double *score, const int8_t *label, size_t n, double threshold,
 	struct figures *out, struct why *why) MUST_USE;

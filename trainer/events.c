@@ -1,4 +1,5 @@
 #include "trainer/events.h"
+#include "common/number.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -16,17 +17,11 @@ struct trail {
 	size_t since_flag; /* readings since the last false flag, at most EVENTS_APART */
 };
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static double median(double *value, size_t n)
 {
 	if (n == 0)
 		return NAN;
-	qsort(value, n, sizeof(*value), ascending);
+	qsort(value, n, sizeof(*value), number_ascending);
 	return n % 2 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
 }
 

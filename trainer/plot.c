@@ -183,20 +183,9 @@ static void put_series(
 
 /* ---- the curves ---- */
 
-struct ranked {
-	double score;
-	int8_t label;
-};
-
-static int strangest_first(const void *a, const void *b)
-{
-	const struct ranked *x = a, *y = b;
-	return (x->score < y->score) - (x->score > y->score);
-}
-
 /* Down the ranking in steps of equal scores: `roc` draws hits over false flags, else precision over
  * recall. */
-static void put_curve(FILE *out, const struct panel *p, const struct ranked *r, size_t n, bool roc)
+static void put_curve(FILE *out, const struct panel *p, const struct scored *r, size_t n, bool roc)
 {
 	double positives = 0, hits = 0;
 
@@ -228,18 +217,14 @@ static void put_point(FILE *out, const struct panel *p, double x, double y)
 	put_text(out, x_of(p, x) + 10, y_of(p, y) + 16, "start", ALARM, 12, "at the threshold");
 }
 
-static void put_curves(FILE *out, const struct plot *plot, struct ranked *r)
+static void put_curves(FILE *out, const struct plot *plot, struct scored *r)
 {
 	const struct figures *f = plot->figures;
 	const struct panel left = { 80, 460, 420, 240, 0, 1, 0, 1 };
 	const struct panel right = { 620, 460, 420, 240, 0, 1, 0, 1 };
 	char title[96];
-	size_t n = 0;
+	size_t n = evaluate_rank(plot->score, plot->csv->label, plot->csv->rows, r);
 
-	for (size_t i = 0; i < plot->csv->rows; i++)
-		if (!isnan(plot->score[i]))
-			r[n++] = (struct ranked){ plot->score[i], plot->csv->label[i] };
-	qsort(r, n, sizeof(*r), strangest_first);
 	snprintf(title, sizeof(title), "ROC, area %.3f", f->roc_auc);
 	put_frame(out, &left, title, "false-alarm rate (up: recall)");
 	put_ticks(out, &left);
@@ -257,7 +242,7 @@ static void put_curves(FILE *out, const struct plot *plot, struct ranked *r)
 	put_point(out, &right, f->recall, f->precision);
 }
 
-static void put_all(FILE *out, const struct plot *plot, struct column *column, struct ranked *r)
+static void put_all(FILE *out, const struct plot *plot, struct column *column, struct scored *r)
 {
 	struct panel p = { 80, 60, COLUMNS, 320, INFINITY, -INFINITY, 0, 0 };
 
@@ -293,7 +278,7 @@ static void put_all(FILE *out, const struct plot *plot, struct column *column, s
 enum status plot_write(const struct plot *plot, const char *path, struct why *why)
 {
 	struct column *column = malloc(COLUMNS * sizeof(*column));
-	struct ranked *r = malloc((plot->csv->rows + 1) * sizeof(*r));
+	struct scored *r = malloc((plot->csv->rows + 1) * sizeof(*r));
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);

@@ -1,7 +1,6 @@
 #include "trainer/score.h"
 #include "common/number.h"
 #include "common/text.h"
-#include "trainer/series.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -62,20 +61,13 @@ static double window_mean(
 	return sum / (double)n;
 }
 
-enum status score_smooth(const struct csvfile *csv, size_t width, double *score, struct why *why)
+void score_smooth(const struct series *series, size_t rows, size_t width, double *score)
 {
-	struct series series;
-	enum status st = series_make(csv, &series, why);
-
-	if (st != STATUS_OK)
-		return st;
 	/* From the end, because a row only looks at rows before it. */
-	for (size_t row = csv->rows; row-- > 0;) {
+	for (size_t row = rows; row-- > 0;) {
 		if (!isnan(score[row]))
-			score[row] = window_mean(&series, score, row, width);
+			score[row] = window_mean(series, score, row, width);
 	}
-	series_free(&series);
-	return STATUS_OK;
 }
 
 void score_print(const struct model *model, const double *score, size_t rows, FILE *out)

@@ -6,6 +6,7 @@
 #include "common/csvfile.h"
 #include "common/model.h"
 #include "common/status.h"
+#include "trainer/series.h"
 #include <stddef.h>
 #include <stdio.h>
 
@@ -24,10 +25,9 @@ void score_ignored(const struct model *model, const struct csvfile *csv, char *o
 void score_rows(const struct model *model, const struct csvfile *csv,
 	const size_t column[FEATURES_MAX], double *score);
 
-/* Replaces each score by the mean of the last `width` (1 .. SMOOTH_MAX) of its segment (struct
- * series), itself included; fewer at the start. Missing scores stay and do not count. */
-enum status score_smooth(
-	const struct csvfile *csv, size_t width, double *score, struct why *why) MUST_USE;
+/* Replaces each of score[rows] by the mean of the last `width` (1 .. SMOOTH_MAX) of its segment,
+ * itself included; fewer at the start. Missing scores stay and do not count. */
+void score_smooth(const struct series *series, size_t rows, size_t width, double *score);
 
 /* CSV: anomaly_score,is_anomaly; a line for every row, both cells empty where there is no
  * score. */

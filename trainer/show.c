@@ -40,8 +40,10 @@ static void print_scores(const struct model *model, FILE *out)
 	char number[NUMBER_TEXT_SIZE];
 
 	number_format(model->threshold, number);
-	fprintf(out, "threshold      %s (the %g quantile of the training scores)\n", number,
-		model->quantile);
+	fprintf(out, "threshold      %s (the %g quantile of %s)\n", number, model->quantile,
+		model->detector.kind == DETECTOR_FUSED ? "scores by members fitted without the row"
+						       : "the training scores");
+	show_rate(model, out);
 	if (model->quantiles < 2)
 		return;
 	fputs("training scores", out);
@@ -65,6 +67,20 @@ static void print_detector(const struct model *model, FILE *out)
 	const struct forest_columns *c = forest_columns(d->forest);
 	fprintf(out, "detector       %s: %zu trees of %zu rows, %zu nodes\n",
 		detector_name(model->detector.kind), c->trees, c->sample_size, c->nodes);
+}
+
+/* The share of a tail is as uncertain as the count of what lies in it (as train_fused tightens it).
+ */
+void show_rate(const struct model *model, FILE *out)
+{
+	if (!(model->rate > 0))
+		return;
+	double error = 1.96 * sqrt(model->rate / model->effective_rows);
+	fprintf(out,
+		"false flags    expected: %.2g %% of healthy readings (95 %%: %.2g to %.2g %%), told by "
+		"%.0f effective rows\n",
+		100 * model->rate, 100 * fmax(model->rate - error, 0),
+		100 * fmin(model->rate + error, 1), model->effective_rows);
 }
 
 void show_promise(const struct model *model, FILE *out)

@@ -5,6 +5,10 @@
 #include "common/model.h"
 #include <stdio.h>
 
+/* How many of the healthy readings it is expected to flag, and how sure that is; nothing if that is
+ * not known. */
+void show_rate(const struct model *model, FILE *out);
+
 /* How often it is expected to cry; nothing if that is not known. */
 void show_promise(const struct model *model, FILE *out);
 

@@ -102,7 +102,49 @@ static void test_lies(void)
 	model_destroy(model);
 }
 
+/* Two that are usually alike and fail together, and a third that contradicts them by staying. */
+static void test_leading(void)
+{
+	struct train_options options = {
+		.kind = DETECTOR_FUSED, .trees = 50, .sample_size = 128, .seed = 7, .quantile = 0.99
+	};
+	struct schema schema = { .count = 0 };
+	struct model *model = NULL;
+	struct rng rng;
+
+	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "a", "", -INFINITY, INFINITY, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "b", "", -INFINITY, INFINITY, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "c", "", -INFINITY, INFINITY, &why), STATUS_OK);
+	rng_seed(&rng, 3);
+	for (size_t i = 0; i < ROWS; i++) {
+		double common = rng_normal(&rng);
+		for (size_t j = 0; j < FEATURES; j++)
+			value[i * FEATURES + j] = 50 + 9 * common + 3 * rng_normal(&rng);
+	}
+	CU_ASSERT_EQUAL_FATAL(train_model(&schema, value, ROWS, &options, &model, &why), STATUS_OK);
+	static const struct {
+		double x[FEATURES];
+		size_t first, second; /* FEATURES: whatever */
+	} probes[] = { { { 90, 50, 51 }, 0, FEATURES }, { { 50, 49, 5 }, 2, FEATURES },
+		{ { 94, 92, 50 }, 0, 1 }, { { 51, 8, 5 }, 2, 1 } };
+	for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
+		double contribution[FEATURES];
+		const double *x = probes[i].x;
+		size_t leading[2];
+		double score = detector_score(&model->detector, x);
+		CU_ASSERT(score > model->threshold);
+		detector_explain(&model->detector, x, score, contribution);
+		detector_leading(
+			&model->detector, x, contribution, score, model->threshold, leading);
+		CU_ASSERT_EQUAL(leading[0], probes[i].first);
+		if (probes[i].second < FEATURES)
+			CU_ASSERT_EQUAL(leading[1], probes[i].second);
+	}
+	model_destroy(model);
+}
+
 static CU_TestInfo cases[] = {
+	{ "of one sensor or two that fail together, those are named", test_leading },
 	{ "farther is stranger without end; what is missing is not scored", test_far },
 	{ "same rows and seed, or the file read back: the same scores", test_same },
 	{ "too few rows to hold some out are refused", test_few },

@@ -1,4 +1,5 @@
 #include "common/fileio.h"
+#include "common/fused_fit.h"
 #include "common/jsontext.h"
 #include "common/model.h"
 #include "common/rng.h"
@@ -14,27 +15,29 @@
 
 static struct why why;
 
-/* Five trees over 16 rows of three features: small enough to break at every bit. */
+/* What small_model makes. */
+static enum detector_kind kind = DETECTOR_FOREST;
+
+/* Five trees over few rows of three features: small enough to break at every bit. */
 static struct model *small_model(void)
 {
-	enum { ROWS = 16 };
-	struct train_options options = { .kind = DETECTOR_FOREST,
-		.trees = 5,
-		.sample_size = 8,
-		.seed = UINT64_MAX,
-		.quantile = 0.9 };
+	enum { ROWS_MAX = FUSED_ROWS_MIN };
+	const size_t rows = kind == DETECTOR_FUSED ? FUSED_ROWS_MIN : 16;
+	struct train_options options = {
+		.kind = kind, .trees = 5, .sample_size = 8, .seed = UINT64_MAX, .quantile = 0.9
+	};
 	struct schema schema = { .count = 0 };
 	struct model *model = NULL;
 	struct rng rng;
-	double value[ROWS * 3];
+	double value[ROWS_MAX * 3];
 
 	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "a", "degC", -40, 125, &why), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "b", "", -INFINITY, INFINITY, &why), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(schema_add(&schema, "caf\xc3\xa9", "dB", 0, 1e-300, &why), STATUS_OK);
 	rng_seed(&rng, 3);
-	for (size_t i = 0; i < ROWS * 3; i++)
+	for (size_t i = 0; i < rows * 3; i++)
 		value[i] = rng_normal(&rng);
-	CU_ASSERT_EQUAL_FATAL(train_model(&schema, value, ROWS, &options, &model, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(train_model(&schema, value, rows, &options, &model, &why), STATUS_OK);
 	model->quantiles = 3;
 	model->trained_ms = 1795435200250;
 	strcpy(model->program, "model_test 0.1");
@@ -133,12 +136,14 @@ static void test_alarm(void)
 	CU_ASSERT_EQUAL_FATAL(model_save(saved, unit_path("plain.json"), &why), STATUS_OK);
 	struct model *plain = load(unit_path("plain.json"));
 	CU_ASSERT_EQUAL(plain->smooth, 1);
+	CU_ASSERT_EQUAL(plain->smooth_threshold, plain->threshold);
 	CU_ASSERT_EQUAL(plain->alarm_threshold, plain->threshold);
 	CU_ASSERT_EQUAL(plain->alarm_clear, plain->threshold);
 	CU_ASSERT(isnan(plain->false_alarms_per_day));
 	model_destroy(plain);
 
 	saved->smooth = 10;
+	saved->smooth_threshold = 0.1875;
 	saved->alarm_threshold = 0.25;
 	saved->alarm_clear = 0.125;
 	saved->step_ms = 1000;
@@ -151,6 +156,7 @@ static void test_alarm(void)
 	CU_ASSERT_EQUAL_FATAL(model_save(saved, unit_path("alarm.json"), &why), STATUS_OK);
 	struct model *read = load(unit_path("alarm.json"));
 	CU_ASSERT_EQUAL(read->smooth, 10);
+	CU_ASSERT_EQUAL(read->smooth_threshold, 0.1875);
 	CU_ASSERT_EQUAL(read->alarm_threshold, 0.25);
 	CU_ASSERT_EQUAL(read->alarm_clear, 0.125);
 	CU_ASSERT_EQUAL(read->step_ms, 1000);
@@ -390,11 +396,30 @@ static void bend(cJSON *root, const char *place, const char *raw)
 		cJSON_DeleteItemFromObjectCaseSensitive(in, name);
 }
 
+struct mutant {
+	const char *place, *raw, *word;
+};
+
+static void try_mutants(const struct mutant *mutants, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		cJSON *root = small_tree();
+		bend(root, mutants[i].place, mutants[i].raw);
+		enum status st = load_tree(root);
+		if (st != STATUS_BAD_INPUT || !strstr(why.text, mutants[i].word))
+			fprintf(stderr, "\n%s: %s: %s\n", mutants[i].place,
+				mutants[i].raw ? mutants[i].raw : "(none)",
+				st == STATUS_OK ? "is believed" : why.text);
+		CU_ASSERT_EQUAL(st, STATUS_BAD_INPUT);
+		ASSERT_HOLDS(why.text, "mutant.json: ");
+		ASSERT_HOLDS(why.text, mutants[i].word);
+		cJSON_Delete(root);
+	}
+}
+
 static void test_mutants(void)
 {
-	static const struct {
-		const char *place, *raw, *word;
-	} mutants[] = {
+	static const struct mutant mutants[] = {
 		{ "schema", "\"isolde-model/2\"", "schema \"isolde-model/2\"" },
 		{ "schema", "1", "\"schema\"" },
 		{ "detector", "\"ocean\"", "detector \"ocean\" is unknown" },
@@ -475,18 +500,104 @@ static void test_mutants(void)
 		{ "forest.rows.1", "0", "forest: \"rows\"[1]" },
 	};
 
-	for (size_t i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++) {
-		cJSON *root = small_tree();
-		bend(root, mutants[i].place, mutants[i].raw);
-		enum status st = load_tree(root);
-		if (st != STATUS_BAD_INPUT)
-			fprintf(stderr, "\n%s: %s is believed\n", mutants[i].place,
-				mutants[i].raw ? mutants[i].raw : "(none)");
-		CU_ASSERT_EQUAL(st, STATUS_BAD_INPUT);
-		ASSERT_HOLDS(why.text, "mutant.json: ");
-		ASSERT_HOLDS(why.text, mutants[i].word);
-		cJSON_Delete(root);
+	try_mutants(mutants, sizeof(mutants) / sizeof(mutants[0]));
+}
+
+/* The same of the fused detector, in whose columns everything is an index or a factor. */
+static void test_fused_mutants(void)
+{
+	static const struct mutant mutants[] = {
+		{ "fused", NULL, "\"fused\" is not an object" },
+		{ "fused", "[]", "\"fused\" is not an object" },
+		{ "fused.sample_size", "1", "fused: \"sample_size\"" },
+		{ "fused.sample_size", "1e15", "fused: \"sample_size\"" },
+		{ "fused.sample_size", "NaN", "byte" },
+		{ "fused.root", "[]", "fused: \"root\"" },
+		{ "fused.root", NULL, "fused: \"root\" is not a list" },
+		{ "fused.root.0", "1", "fused: tree 0: root 1" },
+		{ "fused.root.1", "0", "fused: tree 0: root 0" },
+		{ "fused.root.1", "1", "fused: tree 0 node 0: child" },
+		{ "fused.root.4", "1000000", "fused: tree 3" },
+		{ "fused.root.4", "1000001", "fused: \"root\"[4]" },
+		{ "fused.root.4", "-1", "fused: \"root\"[4]" },
+		{ "fused.a.0", "3", "fused: tree 0 node 0: features 3" },
+		{ "fused.b.0", "63", "fused: tree 0 node 0: features" },
+		{ "fused.a.0", "64", "fused: \"a\"[0]" },
+		{ "fused.a.0", "0.5", "fused: \"a\"[0]" },
+		{ "fused.a.0", NULL, "fused: \"rows\" has" },
+		{ "fused.b.0", NULL, "fused: \"b\" has" },
+		{ "fused.rows.0", NULL, "fused: \"rows\" has" },
+		{ "fused.rows.0", "0", "fused: \"rows\"[0]" },
+		{ "fused.rows.0", "65537", "fused: \"rows\"[0]" },
+		{ "fused.weight_a.0", "null", "fused: \"weight_a\"[0]" },
+		{ "fused.weight_a.0", "1e999", "fused: \"weight_a\"[0]" },
+		{ "fused.weight_a.0", "1e300",
+			"fused: tree 0 node 0: a number that is not finite" },
+		{ "fused.weight_b.0", "\"1\"", "fused: \"weight_b\"[0]" },
+		{ "fused.cut.0", "true", "fused: \"cut\"[0]" },
+		{ "fused.cut.0", "-1e300", "fused: tree 0 node 0: a number that is not finite" },
+		{ "fused.range.0", "-1", "fused: \"range\"[0]" },
+		{ "fused.left.0", "1000000", "fused: tree 0 node 0: child 1000000" },
+		{ "fused.left.0", "4294967297", "fused: \"left\"[0]" },
+		{ "fused.left.0", "2", "fused: tree 0 node 1: it has no parent" },
+		{ "fused.left.1", "1",
+			"fused: tree 0" }, /* a leaf, whose children have no parent */
+		{ "fused.left.0", "0", "fused: tree 0 node 1: it has no parent" },
+		{ "fused.prototypes", "[1]", "fused: \"prototypes\" has 1 numbers" },
+		{ "fused.prototypes", "[]", "fused: \"prototypes\"" },
+		{ "fused.prototypes.0", "1e300", "fused: prototype 0 is not finite" },
+		{ "fused.whitening.0", NULL, "fused: \"whitening\" has 5 numbers" },
+		{ "fused.whitening.0", "null", "fused: \"whitening\"[0]" },
+		{ "fused.tail_score.0", NULL, "fused: \"tail_score\" has 191 numbers" },
+		{ "fused.tail_score.0", "1e9", "fused: tail 0 does not rise" },
+		{ "fused.tail_score.191", "-1e9", "fused: tail 2 does not rise" },
+		{ "fused.tail_nats.64", "100", "fused: tail 1 does not rise" },
+		{ "fused.tail_nats.0", "-1", "fused: \"tail_nats\"[0]" },
+		{ "fused.tail_excess.2", "0", "fused: tail 2 does not rise" },
+		{ "fused.tail_excess.2", NULL, "fused: \"tail_excess\" has 2 numbers" },
+		{ "calibration", "[]", "\"calibration\" is not an object" },
+		{ "calibration.rate", NULL, "\"calibration\": \"rate\"" },
+		{ "calibration.rate", "1", "\"calibration\" has no rate" },
+		{ "calibration.effective_rows", "0", "\"calibration\" has no rate" },
+		{ "calibration.effective_rows", "null", "\"effective_rows\"" },
+		{ "detector", "\"forest\"", "\"forest\" is not an object" },
+	};
+
+	kind = DETECTOR_FUSED;
+	cJSON *root = small_tree();
+	CU_ASSERT_EQUAL(load_tree(root), STATUS_OK);
+	bend(root, "calibration", NULL); /* older files have none */
+	CU_ASSERT_EQUAL(load_tree(root), STATUS_OK);
+	cJSON_Delete(root);
+	try_mutants(mutants, sizeof(mutants) / sizeof(mutants[0]));
+	kind = DETECTOR_FOREST;
+}
+
+/* Cut at every seventh byte, and a bit flipped in it, which the seal betrays. */
+static void test_fused_damaged(void)
+{
+	size_t len, believed = 0;
+
+	kind = DETECTOR_FUSED;
+	char *text = text_of(small_file(), &len);
+	kind = DETECTOR_FOREST;
+	const char *path = unit_file("cut.json", text, len);
+	CU_ASSERT_EQUAL_FATAL(load_status(path), STATUS_OK);
+	int fd = open(path, O_WRONLY);
+	CU_ASSERT_TRUE_FATAL(fd >= 0);
+	for (size_t i = 0; i < len; i += 7) {
+		char flipped = (char)(text[i] ^ (1 << i % 8));
+		CU_ASSERT_EQUAL_FATAL(pwrite(fd, &flipped, 1, (off_t)i), 1);
+		believed += load_status(path) != STATUS_BAD_INPUT;
+		CU_ASSERT_EQUAL_FATAL(pwrite(fd, &text[i], 1, (off_t)i), 1);
 	}
+	close(fd);
+	for (size_t cut = len; cut-- > 0; cut -= cut % 7) {
+		CU_ASSERT_EQUAL_FATAL(truncate(path, (off_t)cut), 0);
+		believed += load_status(path) != STATUS_BAD_INPUT || !strstr(why.text, "cut.json");
+	}
+	CU_ASSERT_EQUAL(believed, 0);
+	free(text);
 }
 
 /* What the mutants are held against: the same path without a bend. */
@@ -585,6 +696,8 @@ static void test_cannot_save(void)
 }
 
 static CU_TestInfo cases[] = {
+	{ "bent numbers of the fused detector are refused, and named", test_fused_mutants },
+	{ "a fused model cut short or flipped is refused", test_fused_damaged },
 	{ "a model read back scores bit for bit the same", test_round_trip },
 	{ "what feeds the alarm comes back", test_alarm },
 	{ "levels, delays and promises that cannot be are refused", test_bad_alarm },

@@ -89,12 +89,15 @@ static void expect_smooth(
 	const char *text, size_t width, const double *score, const double *want, size_t n)
 {
 	double got[16];
+	struct series series;
 	struct why why;
 
 	load(text);
 	CU_ASSERT_EQUAL_FATAL(csv.rows, n);
 	memcpy(got, score, n * sizeof(*got));
-	CU_ASSERT_EQUAL(score_smooth(&csv, width, got, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(series_make(&csv, &series, &why), STATUS_OK);
+	score_smooth(&series, csv.rows, width, got);
+	series_free(&series);
 	for (size_t i = 0; i < n; i++) {
 		CU_ASSERT_EQUAL(isnan(got[i]), isnan(want[i]));
 		CU_ASSERT(!(fabs(got[i] - want[i]) > 1e-12));

@@ -112,12 +112,18 @@ static void test_smoothed_levels(void)
 
 	CU_ASSERT_EQUAL(model->smooth, 10);
 	CU_ASSERT_EQUAL(model->step_ms, 10000);
-	CU_ASSERT(model->alarm_threshold < model->threshold); /* means spread less */
+	CU_ASSERT(model->smooth_threshold < model->threshold);       /* means spread less */
+	CU_ASSERT(model->alarm_threshold > model->smooth_threshold); /* and cry seldom */
 	CU_ASSERT(model->alarm_clear < model->alarm_threshold);
 	CU_ASSERT_FALSE(isnan(model->false_alarms_per_day));
 	CU_ASSERT_EQUAL_FATAL(model_save(model, unit_path("model.json"), &why), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("model.json"), &read, &why), STATUS_OK);
 	CU_ASSERT_EQUAL(read->smooth, 10);
+	CU_ASSERT(model->rate > 0 && model->rate < 0.1); /* tightened */
+	CU_ASSERT(model->effective_rows > 1 && model->effective_rows <= ROWS);
+	CU_ASSERT_EQUAL(read->rate, model->rate);
+	CU_ASSERT_EQUAL(read->effective_rows, model->effective_rows);
+	CU_ASSERT_EQUAL(read->smooth_threshold, model->smooth_threshold);
 	CU_ASSERT_EQUAL(read->alarm_threshold, model->alarm_threshold);
 	CU_ASSERT_EQUAL(read->false_alarms_per_day, model->false_alarms_per_day);
 	model_destroy(read);
@@ -157,6 +163,41 @@ static void test_promise(void)
 	model = train(scratch, ROWS, &options);
 	CU_ASSERT(model->false_alarms_per_day <= 15);
 	model_destroy(model);
+}
+
+/* Of the fused detector the level is what is chosen: the rarer the alarm, the higher. */
+static void test_promised_level(void)
+{
+	struct train_options options = with_times(DETECTOR_FUSED);
+	struct model *often = NULL, *seldom = train(normal, ROWS, &options);
+
+	options.false_alarms_per_day = 86400; /* whatever: the level stays where it was */
+	often = train(normal, ROWS, &options);
+	CU_ASSERT_EQUAL(often->alarm_threshold, often->smooth_threshold);
+	CU_ASSERT_EQUAL(often->smooth_threshold, seldom->smooth_threshold);
+	CU_ASSERT(seldom->alarm_threshold > often->alarm_threshold);
+	CU_ASSERT_EQUAL(seldom->alarm_clear, often->alarm_clear);
+	CU_ASSERT_EQUAL(seldom->raise_count, 3);
+	CU_ASSERT_EQUAL(often->raise_count, 3);
+	CU_ASSERT_EQUAL(seldom->false_alarms_per_day, 0);
+	model_destroy(often);
+	model_destroy(seldom);
+
+	/* A regime of its own, far above what the tail of the others foretells, seen three times.
+	 */
+	memcpy(scratch, normal, sizeof(scratch));
+	for (size_t i = 0; i < 3 * 40; i++)
+		scratch[(i / 40 * 200 + 100 + i % 40) * 3] = 95;
+	options.false_alarms_per_day = 15;
+	often = train(scratch, ROWS, &options);
+	CU_ASSERT(often->false_alarms_per_day <= 15); /* one in the data */
+	model_destroy(often);
+
+	often = NULL;
+	options.false_alarms_per_day = 0.5;
+	CU_ASSERT_EQUAL(
+		train_model(&schema, normal, ROWS, &options, &often, &why), STATUS_BAD_INPUT);
+	ASSERT_HOLDS(why.text, "cannot be promised by data of");
 }
 
 static void test_contents(void)
@@ -562,6 +603,7 @@ static CU_TestInfo cases[] = {
 	{ "the fused detector's smoothed scores have levels of their own", test_smoothed_levels },
 	{ "a promise is what the replayed alarm did, and refused where it cannot be seen",
 		test_promise },
+	{ "a rare alarm has a high level, and what the data show counts", test_promised_level },
 	{ "the same seed gives the same file, another seed another", test_repeatable },
 	{ "the model says what it was made of", test_contents },
 	{ "the scaler and the order statistics are right", test_stats },
