@@ -81,6 +81,12 @@ function card(app, row, state, picture) {
 	return element;
 }
 
+// Cards are made anew when an alarm changes, and now and then for the time since; not under a hand.
+export function cardVersion(app, holder) {
+	if (!holder.contains(document.activeElement)) app.cardAge = Math.floor(Date.now() / 10000);
+	return `${app.alarmVersion} ${app.cardAge}`;
+}
+
 export function alarmCards(holder, app, most, states, picture) {
 	const list = alarmRows(app, states);
 	const cards = list.slice(0, most).map(([row, state]) => card(app, row, state, picture));
@@ -136,14 +142,15 @@ export class AlarmsView {
 	}
 	enter() { this.version = -1; this.update(); }
 	update() {
-		if (this.version === this.app.alarmVersion) return;
-		this.version = this.app.alarmVersion;
+		const rates = this.app.status?.alarms;
+		if (rates) say(this.flood, `${rates.raised_10min} raised in the last 10 minutes${rates.flood ? ": a flood" : ""}${rates.chattering ? `, ${rates.chattering} chattering` : ""}.`);
+		const version = cardVersion(this.app, this.element);
+		if (this.version === version) return;
+		this.version = version;
 		const waiting = alarmRows(this.app, WAITING).length;
 		say(this.title, waiting ? `${waiting} ${waiting === 1 ? "alarm waits" : "alarms wait"} for somebody` : "No alarm waits for anybody");
 		alarmCards(this.waiting, this.app, 200, WAITING, true);
 		alarmCards(this.had, this.app, 200, ["acknowledged", "shelved"], true);
-		const rates = this.app.status?.alarms;
-		if (rates) say(this.flood, `${rates.raised_10min} raised in the last 10 minutes${rates.flood ? ": a flood" : ""}${rates.chattering ? `, ${rates.chattering} chattering` : ""}.`);
 		this.journal();
 	}
 	async journal() {
@@ -154,7 +161,7 @@ export class AlarmsView {
 			make("td", {}, [item.operator, item.reason].filter(Boolean).join(": "))));
 		this.past.replaceChildren(rows.length ? make("table", { class: "rows" }, make("thead", {}, make("tr", {}, ...["When", "What", "Machine", "Priority", "First out", "Who and why"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...rows)) : make("p", { class: "small" }, "Nothing yet."));
 	}
-	tick() {}
+	tick() { this.update(); }
 	redraw() { this.version = -1; this.update(); }
 	leave() {}
 }

@@ -3,7 +3,7 @@ import { follow, get, onTokenWanted, setToken } from "./api.js";
 import { AlarmsView, acknowledge, alarmRows, canAcknowledge, shelve } from "./alarms.js";
 import { MachineView } from "./machine.js";
 import { PlantView } from "./plant.js";
-import { COURSE, bytes, clock, letters, level, make, say, span, stateOf, whole } from "./words.js";
+import { COURSE, bytes, clock, letters, level, make, say, sized, span, stateOf, whole } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const JOURNAL_MS = 2000, TICK_MS = 500, HIDDEN_MS = 10000, SAY_MS = 5000;
@@ -96,11 +96,12 @@ function takeRows(rows) {
 }
 
 function takeStatus(status) {
-	const before = app.status;
 	app.status = status;
 	app.skew = status.now - Date.now();
 	const ledger = status.health.ledger;
-	if (before && status.now > before.now) {
+	const before = (app.measured ??= status);
+	if (status.now - before.now >= 900) {
+		app.measured = status;
 		const seconds = (status.now - before.now) / 1000, old = before.health.ledger, count = status.latency.count - before.latency.count;
 		if (ledger.received >= old.received) app.rate = (ledger.received - old.received) / seconds;
 		if (count > 0) app.lag = (1000 * (status.latency.seconds - before.latency.seconds)) / count;
@@ -216,7 +217,7 @@ function strip() {
 	element.classList.toggle("unwell", troubles.length > 0);
 	const facts = [make("b", {}, troubles.length ? troubles[0] : "Isolde is well"), ...troubles.slice(1, 3),
 		app.rate === undefined ? "" : `${app.rate >= 10 ? whole(app.rate) : app.rate.toFixed(1)} readings/s`, app.lag === undefined ? "" : `lag ${app.lag < 10 ? app.lag.toFixed(1) : whole(app.lag)} ms`,
-		health.checks.broker.status === "ok" ? `broker connected, agent up ${span(health.uptime_s * 1000)}` : "", `store ${bytes(status.store_bytes)}, ${health.checks.disk.detail}`,
+		health.checks.broker.status === "ok" ? `broker connected, agent up ${span(health.uptime_s * 1000)}` : "", `store ${bytes(status.store_bytes)}, ${sized(health.checks.disk.detail)}`,
 		`${whole(ledger.received)} readings in, ${missing === 0 ? "all accounted for" : `${whole(missing)} not accounted for`}${ledger.rejected ? `, ${whole(ledger.rejected)} rejected` : ""}`,
 		app.model ? `model ${app.model.id.slice(0, 8)}` : "no model"];
 	element.replaceChildren(...facts.filter(Boolean).map((fact) => (typeof fact === "string" ? make("span", {}, fact) : fact)));

@@ -1,5 +1,5 @@
 // The charts of one machine: score and sensors over one span of time, which zoom and point together.
-import { clock, day, number } from "./words.js";
+import { clock, day, mark } from "./words.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const faint = (name, opacity) => {
@@ -15,7 +15,7 @@ function prepare() {
 }
 
 export class Charts {
-	// `on`: zoom(from, to), point(index), choose(index).
+	// `on`: zoom(from, to), leave(), point(index), choose(time).
 	constructor(on) {
 		prepare();
 		this.on = on;
@@ -35,8 +35,9 @@ export class Charts {
 				highlightCircleSize: 3, animatedZooms: false, rightGap: 4, xRangePad: 0, axisLabelFontSize: 11,
 				axes: {
 					x: { drawAxis: last, axisLabelFormatter: (ms) => this.label(ms), valueFormatter: (ms) => clock(ms), ticker: Dygraph.dateTicker, axisLabelWidth: 64, pixelsPerLabel: 90 },
-					y: { axisLabelWidth: 46, axisLabelFormatter: (value) => number(value), pixelsPerLabel: 26 },
+					y: { axisLabelWidth: 46, axisLabelFormatter: (value) => mark(value), pixelsPerLabel: 26 },
 				},
+				interactionModel: { ...Dygraph.defaultInteractionModel, dblclick: () => this.on.leave() },
 				underlayCallback: (context, area, g) => this.underlay(context, area, g, part),
 				zoomCallback: (from, to) => { if (!this.busy) this.on.zoom(from, to); },
 				highlightCallback: (event, x, found, row) => this.point(chart, row),
@@ -135,17 +136,17 @@ export class Charts {
 		c.lineWidth = 1;
 		if (part.score) this.thresholds(c, area, g, x);
 		c.font = "12px system-ui, sans-serif";
-		for (const mark of this.marks) {
-			if (mark.t < this.from || mark.t > this.to) continue;
+		for (const raised of this.marks) {
+			if (raised.t < this.from || raised.t > this.to) continue;
 			c.strokeStyle = c.fillStyle = colour("--alarm");
 			c.beginPath();
-			c.moveTo(x(mark.t) + 0.5, area.y);
-			c.lineTo(x(mark.t) + 0.5, area.y + area.h);
+			c.moveTo(x(raised.t) + 0.5, area.y);
+			c.lineTo(x(raised.t) + 0.5, area.y + area.h);
 			c.stroke();
 			if (!part.score) continue;
-			const text = `${mark.text} ${clock(mark.t)}`, right = x(mark.t) > area.x + area.w - 170;
+			const text = `${raised.text} ${clock(raised.t)}`, right = x(raised.t) > area.x + area.w - 170;
 			c.textAlign = right ? "right" : "left";
-			c.fillText(text, x(mark.t) + (right ? -5 : 5), area.y + 11);
+			c.fillText(text, x(raised.t) + (right ? -5 : 5), area.y + 11);
 		}
 	}
 	thresholds(c, area, g, x) {

@@ -19,7 +19,7 @@ export class MachineView {
 	constructor(app) {
 		this.app = app;
 		const button = (text, title, action) => make("button", { type: "button", title, onclick: action }, text);
-		this.charts = new Charts({ zoom: (from, to) => this.zoom(from, to), point: (i) => this.numbers(i), choose: (t) => this.choose(t) });
+		this.charts = new Charts({ zoom: (from, to) => this.zoom(from, to), leave: () => this.setRange(this.range), point: (i) => this.numbers(i), choose: (t) => this.choose(t) });
 		this.element = make("div", {},
 			make("nav", { "aria-label": "Where this is", class: "note" }, make("a", { href: "#/" }, "Plant"), " / ", this.crumb = make("span")),
 			this.banner = make("div", { class: "banner" }),
@@ -74,7 +74,7 @@ export class MachineView {
 			this.loadedAt = Date.now();
 			this.before = answer.before;
 			this.take(answer);
-			say(this.note, `${answer.sampled ? "Each step shows a sample of its readings; anomalies are all there. " : ""}${this.width > 2000 ? `One step is ${span(this.width)}: line: mean, shade: smallest to largest. ` : ""}Times are local; drag to zoom, double click to leave, click a reading to ask why.`);
+			if (this.points.length) say(this.note, `${answer.sampled ? "Each step shows a sample of its readings; anomalies are all there. " : ""}${this.width > 2000 ? `One step is ${span(this.width)}: line: mean, shade: smallest to largest. ` : ""}Times are local; drag to zoom, double click to leave, click a reading to ask why.`);
 		} catch (error) {
 			if (!mine.signal.aborted) say(this.note, `The history cannot be read: ${error.message}`);
 		}
@@ -169,7 +169,7 @@ export class MachineView {
 			this.banner.replaceChildren(make("h1", {}, this.name), pill(row, state), this.since = make("span", { class: "note" }), this.because = make("span"), make("span", { class: "grow" }),
 				["alarm", "returned", "acknowledged", "shelved"].includes(state) ? buttons(this.app, row, state) : "");
 		}
-		say(this.since, since && state !== "normal" ? `since ${moment(since)} (${span(now - since)})` : `last reading ${row.received ? clock(row.received) : "unknown"}`);
+		say(this.since, since && !["normal", "learning", "stopped"].includes(state) ? `since ${moment(since)} (${span(now - since)})` : `last reading ${row.received ? clock(row.received) : "unknown"}`);
 		say(this.because, reason(row, state, this.app.model, now));
 		if (this.chosen === null && row.why !== undefined) this.because0(row.why, row.at, row.anomalous_since > 0);
 		if (this.alarmVersion !== this.app.alarmVersion) {

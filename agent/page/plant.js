@@ -1,6 +1,6 @@
 // The plant: a tile for every machine, those that need somebody first.
 import { COURSE, LOOK, ORDER, WORDS, clock, make, moment, number, pill, reason, say, shape, sinceOf, span, stateOf, word } from "./words.js";
-import { alarmCards, ratePicture } from "./alarms.js";
+import { alarmCards, cardVersion, ratePicture } from "./alarms.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -100,7 +100,7 @@ export class PlantView {
 					this.quietPart = make("section", { "aria-label": "Quiet machines" },
 						make("div", { class: "section" }, this.quietTitle = make("h2")), this.quiet = make("div", { class: "tiles compact" }))),
 				make("aside", { class: "side first", "aria-label": "Alarms" },
-					make("section", { class: "card" }, make("header", {}, make("h2", {}, "Alarms"), this.alarmNote = make("span", { class: "small" })), this.alarms = make("div")),
+					make("section", { class: "card foremost" }, make("header", {}, make("h2", {}, "Alarms"), this.alarmNote = make("span", { class: "small" })), this.alarms = make("div")),
 					make("section", { class: "card" }, make("header", {}, make("h2", {}, "Alarms per 10 minutes"), make("span", { class: "small" }, "last 4 hours")), this.rates = make("canvas", { class: "bars", role: "img", "aria-label": "Alarms per 10 minutes" })),
 					make("section", { class: "card" }, make("header", {}, make("h2", {}, "Ended")), this.ended = make("div", { class: "scroll" })))),
 			this.empty = make("div", { class: "empty", hidden: true }));
@@ -140,8 +140,9 @@ export class PlantView {
 		if (order) this.arrange(shown, now);
 		for (const row of shown) this.tiles.get(row.machine)?.show(row, row.state, model, now);
 		for (const tile of this.tiles.values()) tile.draw();
-		if (this.alarmVersion !== this.app.alarmVersion) {
-			this.alarmVersion = this.app.alarmVersion;
+		const version = cardVersion(this.app, this.alarms);
+		if (this.alarmVersion !== version) {
+			this.alarmVersion = version;
 			const waiting = counts.alarm + counts.returned;
 			say(this.alarmNote, `${waiting} waiting, ${counts.acknowledged} acknowledged`);
 			alarmCards(this.alarms, this.app, 6);
@@ -182,7 +183,7 @@ export class PlantView {
 		const look = ORDER.filter((state) => LOOK.has(state)).reduce((sum, state) => sum + counts[state], 0);
 		const quiet = counts.normal + counts.stopped;
 		say(this.title, waiting.length > 1 ? `${waiting.length} machines need you now` : first ? `${first.machine} needs you now` : "Nothing needs you now");
-		say(this.context, rows.size === 0 ? "" : first ? `${reason(first, "alarm", this.app.model, now)}. ${look - waiting.length} more to look at, ${quiet} of ${rows.size} normal or stopped.` :
+		say(this.context, rows.size === 0 ? "" : first ? `${reason(first, "alarm", this.app.model, now)}. ${look > waiting.length ? `${look - waiting.length} more to look at, ` : ""}${quiet} of ${rows.size} normal or stopped.` :
 			`${look ? `${look} to look at when there is time, ` : ""}${quiet} of ${rows.size} normal or stopped${counts.learning ? `, ${counts.learning} learning` : ""}.`);
 	}
 	chipsFor(counts) {

@@ -47,6 +47,8 @@ export function number(value) {
 	if (size >= 1e6 || (size > 0 && size < 0.001)) return value.toPrecision(3);
 	return size >= 1000 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toFixed(3);
 }
+// For an axis: no more digits than the step between two marks needs.
+export const mark = (value) => String(Number(value.toPrecision(6)));
 export const whole = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
 const UNITS = { degC: "°C", degF: "°F", percent: "%", um: "µm", us: "µs" };
 export const unit = (name) => UNITS[name] ?? name;
@@ -60,6 +62,9 @@ export function bytes(count) {
 	for (; count >= 1000 && i < names.length - 1; i++) count /= 1000;
 	return `${count >= 10 || i === 0 ? count.toFixed(0) : count.toFixed(1)} ${names[i]}`;
 }
+
+// "80666 MB free" as health says it, in the words of this page.
+export const sized = (text) => text.replace(/(\d+) MB/, (all, count) => bytes(count * 1048576));
 
 export function clock(ms, seconds = true) {
 	const t = new Date(ms);
@@ -138,8 +143,8 @@ const FAULTS = {
 
 function fault(quality, row, now) {
 	const named = row.alarm && row.alarm.causes.includes(quality) ? row.alarm.first_sensor : "";
-	const sensor = named ? capital(named) : quality === "missing" ? "A sensor" : "A sensor";
-	const age = row.quality === quality ? ` for ${span(now - row.quality_since)}` : "";
+	const sensor = named ? capital(named) : "A sensor";
+	const lasted = row.quality === quality ? now - row.quality_since : 0, age = lasted >= 2000 ? ` for ${span(lasted)}` : "";
 	return FAULTS[quality](sensor, age);
 }
 
