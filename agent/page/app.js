@@ -346,6 +346,16 @@ setInterval(() => {
 	badge();
 }, TICK_MS);
 
+// The shapes become part of the page: they have to be there when the agent is not.
+async function loadShapes() {
+	const text = await (await fetch("/page/shapes.svg")).text();
+	const shapes = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+	shapes.setAttribute("class", "unseen");
+	shapes.setAttribute("aria-hidden", "true");
+	document.body.append(shapes);
+}
+
 theme();
 route();
+loadShapes();
 restart();

@@ -1,5 +1,5 @@
 // The plant: a tile for every machine, those that need somebody first.
-import { COURSE, LOOK, ORDER, WORDS, clock, make, moment, number, pill, reason, say, shape, sinceOf, span, stateOf, word } from "./words.js";
+import { COURSE, LOOK, ORDER, WORDS, clock, make, moment, number, pill, reason, say, shape, sinceOf, span, stateOf, utc, word } from "./words.js";
 import { alarmCards, cardVersion, ratePicture } from "./alarms.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -68,6 +68,7 @@ class Tile {
 		say(this.why, reason(row, state, model, now));
 		const since = sinceOf(row, state), age = now - since;
 		say(this.since, !since ? "" : state === "normal" || state === "learning" || state === "stopped" ? `read ${age < 60000 ? clock(since) : moment(since)}` : `since ${moment(since)} (${span(age)})`);
+		this.since.title = since ? utc(since) : "";
 		say(this.score, row.score === null || row.score === undefined ? "" : `${number(row.score)} / ${number(row.threshold)}`);
 		this.row = row;
 		this.dirty = true;
@@ -136,7 +137,8 @@ export class PlantView {
 		this.showEmpty(rows.size, shown.length, filter);
 		// Sorted at most once a second, and not under a hand.
 		const held = this.element.querySelector(".tile:hover, .tile:focus-visible");
-		const order = Date.now() - this.sortedAt > 1000 && !held || this.tiles.size !== rows.size || this.lastFilter !== filter + this.state;
+		const moved = shown.some((row) => this.tiles.get(row.machine)?.looked !== LOOK.has(row.state));
+		const order = moved || Date.now() - this.sortedAt > 1000 && !held || this.tiles.size !== rows.size || this.lastFilter !== filter + this.state;
 		if (order) this.arrange(shown, now);
 		for (const row of shown) this.tiles.get(row.machine)?.show(row, row.state, model, now);
 		for (const tile of this.tiles.values()) tile.draw();
@@ -157,6 +159,7 @@ export class PlantView {
 			list.forEach((row, i) => {
 				let tile = this.tiles.get(row.machine);
 				if (!tile) this.tiles.set(row.machine, tile = new Tile(row.machine, this.watcher));
+				tile.looked = LOOK.has(row.state);
 				if (holder.children[i] !== tile.element) holder.insertBefore(tile.element, holder.children[i] ?? null);
 			});
 			while (holder.children.length > list.length) holder.lastChild.remove();

@@ -27,7 +27,7 @@ export function shape(state) {
 	const svg = document.createElementNS(space, "svg"), use = document.createElementNS(space, "use");
 	svg.setAttribute("class", "shape");
 	svg.setAttribute("aria-hidden", "true");
-	use.setAttribute("href", `/page/shapes.svg#${state}`);
+	use.setAttribute("href", `#shape-${state}`);
 	svg.append(use);
 	return svg;
 }

@@ -201,6 +201,17 @@ class PageTest(SystemTest):
         page.until("no gap in the picture", "return document.querySelector('.plots').dataset.gaps === '0'")
         self.check(page, allowed=("ERR_", "Failed to load"))
 
+    def test_without_a_stream_it_asks(self):
+        self.plant.start()
+        streams = [urllib.request.urlopen(f"{self.url}/events", timeout=30) for _ in range(16)]
+        page = self.browser()
+        page.wait_text("#live", "Live every 2 s")
+        page.wait_text("a.tile[data-machine=press-2]", "Normal", 30)
+        for stream in streams:
+            stream.fp.raw._sock.shutdown(2)
+            stream.close()
+        self.check(page, allowed=("503",))
+
     def test_tokens(self):
         self.agent.stop()
         token = os.path.join(self.folder, "token")
