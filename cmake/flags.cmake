@@ -48,14 +48,12 @@ elseif(ISOLDE_TSAN)
 elseif(CMAKE_BUILD_TYPE STREQUAL Release)
 	add_compile_options(-U_FORTIFY_SOURCE)
 	foreach(flag -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection
-			-fcf-protection=full -ftrivial-auto-var-init=zero -fPIE
-			# With --gc-sections below: what nobody calls is left out.
-			-ffunction-sections -fdata-sections)
+			-fcf-protection=full -ftrivial-auto-var-init=zero -fPIE)
 		add_flag_if_known(${flag})
 	endforeach()
 	# A CMake policy leaves -pie to us.
 	set(CMAKE_EXE_LINKER_FLAGS "${CMAKE_EXE_LINKER_FLAGS} -pie")
-	foreach(flag -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections)
+	foreach(flag -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
 		add_linker_flag_if_known(${flag})
 	endforeach()
 endif()

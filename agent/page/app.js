@@ -118,6 +118,7 @@ function heard(how) {
 	document.body.classList.remove("stale");
 	$("lost").hidden = true;
 	app.alarmVersion++;
+	showLive();
 	view?.back?.();
 }
 

@@ -1,5 +1,5 @@
 // The plant: a tile for every machine, those that need somebody first.
-import { COURSE, LOOK, ORDER, WORDS, clock, make, moment, number, pill, reason, say, shape, sinceOf, span, stateOf, utc, word } from "./words.js";
+import { COURSE, LOOK, ORDER, WORDS, clock, make, moment, number, pill, reason, say, shape, sinceOf, span, stateOf, utc, whole, word } from "./words.js";
 import { alarmCards, cardVersion, ratePicture } from "./alarms.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -94,7 +94,7 @@ export class PlantView {
 			this.title = make("h1", {}, "Looking at the plant"), this.context = make("p", { class: "note" }),
 			this.chips = make("div", { class: "chips", role: "group", "aria-label": "Filter by state" }),
 			this.columns = make("div", { class: "columns" },
-				make("div", {},
+				this.left = make("div", {},
 					this.lookPart = make("section", { "aria-label": "Machines to look at" },
 						make("div", { class: "section" }, this.lookTitle = make("h2"), make("span", { class: "small" }, "score against its threshold (dashed), last 10 min")),
 						this.look = make("div", { class: "tiles" })),
@@ -173,8 +173,8 @@ export class PlantView {
 				this.tiles.delete(name);
 			}
 		}
-		say(this.lookTitle, `Look at these (${look.length})`);
-		say(this.quietTitle, `Quiet (${quiet.length})`);
+		say(this.lookTitle, `Look at these (${whole(look.length)})`);
+		say(this.quietTitle, `Quiet (${whole(quiet.length)})`);
 		this.lookPart.hidden = look.length === 0;
 		this.quietPart.hidden = quiet.length === 0;
 		this.sortedAt = now && Date.now();
@@ -186,8 +186,8 @@ export class PlantView {
 		const look = ORDER.filter((state) => LOOK.has(state)).reduce((sum, state) => sum + counts[state], 0);
 		const quiet = counts.normal + counts.stopped;
 		say(this.title, waiting.length > 1 ? `${waiting.length} machines need you now` : first ? `${first.machine} needs you now` : "Nothing needs you now");
-		say(this.context, rows.size === 0 ? "" : first ? `${reason(first, "alarm", this.app.model, now)}. ${look > waiting.length ? `${look - waiting.length} more to look at, ` : ""}${quiet} of ${rows.size} normal or stopped.` :
-			`${look ? `${look} to look at when there is time, ` : ""}${quiet} of ${rows.size} normal or stopped${counts.learning ? `, ${counts.learning} learning` : ""}.`);
+		say(this.context, rows.size === 0 ? "" : first ? `${reason(first, "alarm", this.app.model, now)}. ${look > waiting.length ? `${look - waiting.length} more to look at, ` : ""}${whole(quiet)} of ${whole(rows.size)} normal or stopped.` :
+			`${look ? `${look} to look at when there is time, ` : ""}${whole(quiet)} of ${whole(rows.size)} normal or stopped${counts.learning ? `, ${whole(counts.learning)} learning` : ""}.`);
 	}
 	chipsFor(counts) {
 		const states = ORDER.filter((state) => counts[state] > 0 || state === this.state);
@@ -196,7 +196,7 @@ export class PlantView {
 		this.chipText = text;
 		const focused = document.activeElement?.dataset?.state;
 		this.chips.replaceChildren(...states.map((state) => make("button", { type: "button", class: `is-${state}`, "data-state": state, "aria-pressed": String(state === this.state),
-			onclick: () => this.app.go("#/", { state: state === this.state ? "" : state }, true) }, shape(state), `${counts[state]} ${WORDS[state].toLowerCase()}`)));
+			onclick: () => this.app.go("#/", { state: state === this.state ? "" : state }, true) }, shape(state), `${whole(counts[state])} ${WORDS[state].toLowerCase()}`)));
 		if (focused) this.chips.querySelector(`[data-state="${focused}"]`)?.focus();
 	}
 	showEmpty(all, shown, filter) {
@@ -209,10 +209,12 @@ export class PlantView {
 		if (!kind || this.emptyText === text) return;
 		this.emptyText = text;
 		if (kind === "filter") {
+			this.left.prepend(this.empty);
 			this.empty.replaceChildren(make("p", {}, filter ? `No machine${this.state ? " in this state" : ""} is called “${filter}”.` : "No machine is in this state."),
 				make("button", { type: "button", onclick: () => this.app.clearFilter() }, "Show all"));
 			return;
 		}
+		this.element.append(this.empty);
 		this.empty.replaceChildren(...(kind === "wait" ? [make("p", {}, "Asking the agent …")] : [make("h1", {}, "No machine has sent a reading yet"),
 			make("p", {}, "Isolde listens. Machines appear here by themselves with their first reading, on the topic factory/<machine>/reading:"),
 			make("pre", { tabindex: "0" }, `mosquitto_pub -q 1 -t factory/press-1/reading \\\n  -m '{"temperature":60.5,"humidity":35.2,"sound":75.0}'`)]));
