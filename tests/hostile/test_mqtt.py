@@ -1,5 +1,6 @@
 """Topics, payloads and packets from devices, and from a broker, that nobody trusts."""
 
+import json
 import os
 import random
 import re
