@@ -215,7 +215,7 @@ static bool make_edges(struct forest_bits *bits, const struct forest_columns *c,
 	for (size_t i = 0; i < c->nodes; i++)
 		if (c->feature[i] == (int32_t)f)
 			edge[n++] = c->split[i];
-	qsort(edge, n, sizeof(*edge), number_ascending);
+	number_sort(edge, n);
 	for (size_t i = 0; i < n; i++)
 		if (distinct == 0 || edge[distinct - 1] < edge[i])
 			edge[distinct++] = edge[i];

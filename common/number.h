@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { NUMBER_TEXT_SIZE = 32 };
 
@@ -19,7 +20,10 @@ bool number_parse(const char *text, size_t len, double *out);
 /* A decimal integer in low .. high and nothing else. */
 bool number_parse_integer(const char *text, long long low, long long high, long long *out);
 
-/* For qsort: smallest first; no NaN among them. */
-int number_ascending(const void *a, const void *b);
+/* Smallest first, -0 before 0; no NaN among them. Bytewise from the least significant one (Knuth,
+ * TAOCP 3, section 5.2.5), a quarter of qsort's time for a million; where there is no memory for a
+ * second copy it is qsort. */
+void number_sort(double *value, size_t n);
+void number_sort_unsigned(uint64_t *value, size_t n);
 
 #endif

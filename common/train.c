@@ -276,7 +276,7 @@ static void measure(const double *value, size_t rows, size_t features, size_t fe
 	for (size_t i = 0; i < rows; i++)
 		squares += (sorted[i] - out->mean) * (sorted[i] - out->mean);
 	out->sd = sqrt(squares / (double)rows);
-	qsort(sorted, rows, sizeof(*sorted), number_ascending);
+	number_sort(sorted, rows);
 	out->median = train_quantile(sorted, rows, 0.5);
 	out->low = train_quantile(sorted, rows, 0.01);
 	out->high = train_quantile(sorted, rows, 0.99);
@@ -315,7 +315,7 @@ static enum status calibrate(struct model *model, const double *value, size_t ro
 		memcpy(in_order, score, rows * sizeof(*in_order));
 	else if (options->at_ms)
 		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", rows);
-	qsort(score, rows, sizeof(*score), number_ascending);
+	number_sort(score, rows);
 	model->threshold = train_quantile(score, rows, options->quantile);
 	model_no_smoothing(model);
 	if (in_order)
@@ -387,10 +387,12 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 		model_destroy(model);
 		return st;
 	}
-	if (options->kind == DETECTOR_FUSED)
+	if (options->kind == DETECTOR_FUSED) {
 		st = train_fused(model, value, rows, options, why);
-	else
+	} else {
+		detector_tabulate(&model->detector, FOREST_TABLE_BYTES);
 		st = calibrate(model, value, rows, scratch, options, why);
+	}
 	model->rows = rows;
 	model->seed = options->seed;
 	free(scratch);

@@ -15,7 +15,7 @@ static double effective_rows(const double *score, size_t n, double *sorted)
 	double square = 0, sum = 0;
 
 	memcpy(sorted, score, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), number_ascending);
+	number_sort(sorted, n);
 	double high = train_quantile(sorted, n, 1 - tail_share);
 	for (size_t part = 0; part < PARTS; part++) {
 		size_t from = part * n / PARTS, to = (part + 1) * n / PARTS;
@@ -62,7 +62,7 @@ static size_t sort_known(double *value, size_t n)
 		if (!isnan(value[i]))
 			value[known++] = value[i];
 	}
-	qsort(value, known, sizeof(*value), number_ascending);
+	number_sort(value, known);
 	return known;
 }
 
@@ -124,7 +124,7 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 			(double)held->lengths;
 	alpha /= 1 + 1 / sqrt(alpha * effective);
 	memcpy(sorted, held->score, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), number_ascending);
+	number_sort(sorted, n);
 	model->threshold = level(sorted, n, alpha);
 	model->quantiles = 201;
 	for (size_t i = 0; i < model->quantiles; i++)
@@ -134,7 +134,7 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 	 * of its own rows. */
 	for (size_t i = 0; i < rows; i++)
 		sorted[i] = fused_score(model->detector.fused, value + i * features);
-	qsort(sorted, rows, sizeof(*sorted), number_ascending);
+	number_sort(sorted, rows);
 	model->threshold = fmax(model->threshold, level(sorted, rows, alpha));
 	model->quantile = quantile;
 	model->rate = alpha;

@@ -21,7 +21,7 @@ static double median(double *value, size_t n)
 {
 	if (n == 0)
 		return NAN;
-	qsort(value, n, sizeof(*value), number_ascending);
+	number_sort(value, n);
 	return n % 2 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
 }
 

@@ -4,7 +4,9 @@ const KEPT = "isolde-token";
 let token = sessionStorage.getItem(KEPT) ?? "";
 let wanted = () => {};
 
-export const onTokenWanted = (listener) => { wanted = listener; };
+export const onTokenWanted = (listener) => {
+	wanted = listener;
+};
 export function setToken(value, keep) {
 	token = value;
 	if (keep) sessionStorage.setItem(KEPT, value);
@@ -26,21 +28,39 @@ export async function request(path, { headers = {}, ...options } = {}) {
 	try {
 		const problem = await answer.json();
 		detail = problem.errors?.[0] ? `${problem.errors[0].field}: ${problem.errors[0].detail}` : problem.detail;
-	} catch { /* the status will do */ }
+	} catch {
+		/* the status will do */
+	}
 	if (answer.status === 401 || (answer.status === 403 && /token/.test(detail))) wanted(detail);
 	throw new Refused(answer.status, detail);
 }
 
 export const get = async (path, signal) => (await request(path, { signal })).json();
 export const post = async (path, body) =>
-	(await request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+	(
+		await request(path, {
+			method: "POST",
+			headers: { "Content-Type": "application/json" },
+			body: JSON.stringify(body),
+		})
+	).json();
 
-const pause = (ms, signal) => new Promise((done) => {
-	const timer = setTimeout(done, ms);
-	signal.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
-});
+const pause = (ms, signal) =>
+	new Promise((done) => {
+		const timer = setTimeout(done, ms);
+		signal.addEventListener(
+			"abort",
+			() => {
+				clearTimeout(timer);
+				done();
+			},
+			{ once: true },
+		);
+	});
 
-const STALE_MS = 5000, POLL_MS = 2000, POLLS = 15;
+const STALE_MS = 5000,
+	POLL_MS = 2000,
+	POLLS = 15;
 
 // One stream until it ends. Resolves to the last id; throws where the agent does not answer.
 async function stream(cursor, take, signal) {
@@ -56,7 +76,7 @@ async function stream(cursor, take, signal) {
 	try {
 		const answer = await request("/events", { headers: { "Last-Event-ID": cursor }, signal: silence.signal });
 		const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-		for (let text = "";;) {
+		for (let text = ""; ;) {
 			const { value, done } = await reader.read();
 			if (done) return cursor;
 			heard();
@@ -79,29 +99,36 @@ async function stream(cursor, take, signal) {
 // the agent does not answer. `start` reads the whole plant and returns its cursor.
 export async function follow({ start, take, lost, signal }) {
 	const waits = [500, 1000, 2000, 2000, 3000];
-	let cursor = null, failures = 0;
+	let cursor = null,
+		failures = 0;
 	while (!signal.aborted) {
 		try {
 			cursor ??= await start("stream");
 			const seen = cursor;
-			cursor = await stream(cursor, (event, data, id) => {
-				failures = 0;
-				cursor = id;
-				take(event, data);
-				if (event === "resync") cursor = null;
-			}, signal);
+			cursor = await stream(
+				cursor,
+				(event, data, id) => {
+					failures = 0;
+					cursor = id;
+					take(event, data);
+					if (event === "resync") cursor = null;
+				},
+				signal,
+			);
 			if (cursor === seen) await pause(200, signal); /* an agent that is stopping ends them at once */
 		} catch (error) {
 			if (signal.aborted) return;
 			if (error.status === 503) {
 				for (let i = 0; i < POLLS && !signal.aborted; i++) {
-					cursor = await start("poll").catch((reason) => { lost(reason); return null; });
+					cursor = await start("poll").catch((reason) => {
+						lost(reason);
+						return null;
+					});
 					await pause(POLL_MS, signal);
 				}
 				continue;
 			}
-			if (failures > 0 || !(error instanceof DOMException)) lost(error);
-			if (error instanceof DOMException) lost(error);
+			lost(error);
 			await pause(waits[Math.min(failures++, waits.length - 1)], signal);
 			cursor = null; /* what happened meanwhile comes with the whole plant */
 		}

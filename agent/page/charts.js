@@ -3,7 +3,8 @@ import { clock, day, mark } from "./words.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const faint = (name, opacity) => {
-	const value = colour(name), part = (i) => parseInt(value.slice(i, i + 2), 16);
+	const value = colour(name),
+		part = (i) => parseInt(value.slice(i, i + 2), 16);
 	return `rgba(${part(1)}, ${part(3)}, ${part(5)}, ${opacity})`;
 };
 
@@ -30,16 +31,38 @@ export class Charts {
 		parts.forEach((part, i) => {
 			const last = i === parts.length - 1;
 			const chart = new Dygraph(part.element, () => [[0, [null, null, null]]], {
-				labels: ["time", "value"], customBars: true, connectSeparatedPoints: false, drawPoints: false, strokeWidth: 1.3, fillAlpha: 0.25,
-				colors: [colour("--series")], gridLineColor: colour("--grid"), axisLineColor: colour("--line"), legend: "never", showLabelsOnHighlight: false,
-				highlightCircleSize: 3, animatedZooms: false, rightGap: 4, xRangePad: 0, axisLabelFontSize: 11,
+				labels: ["time", "value"],
+				customBars: true,
+				connectSeparatedPoints: false,
+				drawPoints: false,
+				strokeWidth: 1.3,
+				fillAlpha: 0.25,
+				colors: [colour("--series")],
+				gridLineColor: colour("--grid"),
+				axisLineColor: colour("--line"),
+				legend: "never",
+				showLabelsOnHighlight: false,
+				highlightCircleSize: 3,
+				animatedZooms: false,
+				rightGap: 4,
+				xRangePad: 0,
+				axisLabelFontSize: 11,
 				axes: {
-					x: { drawAxis: last, axisLabelFormatter: (ms) => this.label(ms), valueFormatter: (ms) => clock(ms), ticker: Dygraph.dateTicker, axisLabelWidth: 64, pixelsPerLabel: 90 },
+					x: {
+						drawAxis: last,
+						axisLabelFormatter: (ms) => this.label(ms),
+						valueFormatter: (ms) => clock(ms),
+						ticker: Dygraph.dateTicker,
+						axisLabelWidth: 64,
+						pixelsPerLabel: 90,
+					},
 					y: { axisLabelWidth: 46, axisLabelFormatter: (value) => mark(value), pixelsPerLabel: 26 },
 				},
 				interactionModel: { ...Dygraph.defaultInteractionModel, dblclick: () => this.on.leave() },
 				underlayCallback: (context, area, g) => this.underlay(context, area, g, part),
-				zoomCallback: (from, to) => { if (!this.busy) this.on.zoom(from, to); },
+				zoomCallback: (from, to) => {
+					if (!this.busy) this.on.zoom(from, to);
+				},
 				highlightCallback: (event, x, found, row) => this.point(chart, row),
 				unhighlightCallback: () => this.point(null, -1),
 				clickCallback: (event, x) => this.on.choose(x),
@@ -50,7 +73,9 @@ export class Charts {
 	}
 	label(ms) {
 		const at = Number(ms);
-		return this.to - this.from > 172800000 ? `${day(at).slice(5)} ${clock(at, false)}` : clock(at, this.to - this.from < 1200000);
+		return this.to - this.from > 172800000
+			? `${day(at).slice(5)} ${clock(at, false)}`
+			: clock(at, this.to - this.from < 1200000);
 	}
 	point(origin, row) {
 		for (const chart of this.charts) {
@@ -66,7 +91,8 @@ export class Charts {
 		this.to = to;
 		this.points = points;
 		this.marks = marks;
-		const rows = this.charts.map(() => []), steps = [];
+		const rows = this.charts.map(() => []),
+			steps = [];
 		for (let i = 1; i < points.length; i++) steps.push(points[i].t - points[i - 1].t);
 		steps.sort((a, b) => a - b);
 		const most = Math.max(3.5 * (steps[Math.floor(steps.length / 2)] ?? 0), 3.5 * width, 1500);
@@ -86,15 +112,20 @@ export class Charts {
 		if (points[0] && points[0].t - from > most) this.gaps.push([from, points[0].t]);
 		if (!points.length) this.gaps.push([from, to]);
 		this.busy = true;
-		this.charts.forEach((chart, k) => chart.updateOptions({
-			file: rows[k].length ? rows[k] : [[from, [null, null, null]]], dateWindow: [from, to], valueRange: this.range(this.parts[k]),
-		}));
+		this.charts.forEach((chart, k) =>
+			chart.updateOptions({
+				file: rows[k].length ? rows[k] : [[from, [null, null, null]]],
+				dateWindow: [from, to],
+				valueRange: this.range(this.parts[k]),
+			}),
+		);
 		this.busy = false;
 	}
 	// Room for what is there, for the threshold and for the healthy range; it only grows while the
 	// window stays, so that the picture does not jump.
 	range(part) {
-		let low = Infinity, high = -Infinity;
+		let low = Infinity,
+			high = -Infinity;
 		const take = (value) => {
 			if (value === null || value === undefined) return;
 			low = Math.min(low, value);
@@ -102,7 +133,10 @@ export class Charts {
 		};
 		for (const p of this.points) {
 			const cell = p.columns[part.column];
-			if (cell) { take(cell[0]); take(cell[2]); }
+			if (cell) {
+				take(cell[0]);
+				take(cell[2]);
+			}
 			if (part.score) take(p.threshold);
 		}
 		take(part.low);
@@ -121,15 +155,21 @@ export class Charts {
 		};
 		if (part.low !== undefined && part.low !== null) {
 			c.fillStyle = colour("--band");
-			const top = Math.max(g.toDomYCoord(part.high), area.y), bottom = Math.min(g.toDomYCoord(part.low), area.y + area.h);
+			const top = Math.max(g.toDomYCoord(part.high), area.y),
+				bottom = Math.min(g.toDomYCoord(part.low), area.y + area.h);
 			if (bottom > top) c.fillRect(area.x, top, area.w, bottom - top);
 		}
 		if (part.score) {
 			const points = this.points;
 			points.forEach((p, i) => {
 				if (!p.anomalies) return;
-				const before = points[i - 1]?.t ?? p.t, after = points[i + 1]?.t ?? p.t;
-				block(Math.max((before + p.t) / 2, p.t - 30000), Math.min((after + p.t) / 2, p.t + 30000), colour("--over"));
+				const before = points[i - 1]?.t ?? p.t,
+					after = points[i + 1]?.t ?? p.t;
+				block(
+					Math.max((before + p.t) / 2, p.t - 30000),
+					Math.min((after + p.t) / 2, p.t + 30000),
+					colour("--over"),
+				);
 			});
 		}
 		for (const [from, to] of this.gaps) block(from, to, colour("--quiet-ground"));
@@ -144,7 +184,8 @@ export class Charts {
 			c.lineTo(x(raised.t) + 0.5, area.y + area.h);
 			c.stroke();
 			if (!part.score) continue;
-			const text = `${raised.text} ${clock(raised.t)}`, right = x(raised.t) > area.x + area.w - 170;
+			const text = `${raised.text} ${clock(raised.t)}`,
+				right = x(raised.t) > area.x + area.w - 170;
 			c.textAlign = right ? "right" : "left";
 			c.fillText(text, x(raised.t) + (right ? -5 : 5), area.y + 11);
 		}
@@ -167,13 +208,22 @@ export class Charts {
 		c.setLineDash([]);
 	}
 	recolour() {
-		for (const chart of this.charts) chart.updateOptions({ colors: [colour("--series")], gridLineColor: colour("--grid"), axisLineColor: colour("--line") });
+		for (const chart of this.charts)
+			chart.updateOptions({
+				colors: [colour("--series")],
+				gridLineColor: colour("--grid"),
+				axisLineColor: colour("--line"),
+			});
 	}
-	resize() { for (const chart of this.charts) chart.resize(); }
+	resize() {
+		for (const chart of this.charts) chart.resize();
+	}
 	// One picture of all charts, with their names.
 	picture(title, names) {
 		const boxes = this.parts.map((part) => part.element.getBoundingClientRect());
-		const width = 140 + boxes[0].width, height = 34 + boxes.reduce((sum, box) => sum + box.height + 10, 0), ratio = 2;
+		const width = 140 + boxes[0].width,
+			height = 34 + boxes.reduce((sum, box) => sum + box.height + 10, 0),
+			ratio = 2;
 		const canvas = document.createElement("canvas");
 		canvas.width = width * ratio;
 		canvas.height = height * ratio;
@@ -189,7 +239,8 @@ export class Charts {
 			c.fillStyle = colour("--ink");
 			c.font = "600 13px system-ui, sans-serif";
 			c.fillText(names[i], 12, y + 16);
-			for (const layer of part.element.querySelectorAll("canvas")) c.drawImage(layer, 140, y, boxes[i].width, boxes[i].height);
+			for (const layer of part.element.querySelectorAll("canvas"))
+				c.drawImage(layer, 140, y, boxes[i].width, boxes[i].height);
 			c.font = "11px system-ui, sans-serif";
 			c.fillStyle = colour("--ink2");
 			for (const label of part.element.querySelectorAll(".dygraph-axis-label")) {

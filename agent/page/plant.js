@@ -1,5 +1,24 @@
 // The plant: a tile for every machine, those that need somebody first.
-import { COURSE, LOOK, ORDER, WORDS, clock, make, moment, number, pill, reason, say, shape, sinceOf, span, stateOf, utc, whole, word } from "./words.js";
+import {
+	COURSE,
+	LOOK,
+	ORDER,
+	WORDS,
+	clock,
+	make,
+	moment,
+	number,
+	pill,
+	reason,
+	say,
+	shape,
+	sinceOf,
+	span,
+	stateOf,
+	utc,
+	whole,
+	word,
+} from "./words.js";
 import { alarmCards, cardVersion, ratePicture } from "./alarms.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -7,12 +26,15 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 // Score over threshold, -1 to 3 from bottom to top, so that the threshold lies at the same height
 // in every picture; what is above it is thick, missing time is a grey block.
 export function drawCourse(canvas, course, state) {
-	const ratio = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
+	const ratio = window.devicePixelRatio || 1,
+		width = canvas.clientWidth,
+		height = canvas.clientHeight;
 	if (!width) return;
 	if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
 	if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
 	const c = canvas.getContext("2d");
-	const x = (i) => ((i + 0.5) * width) / COURSE, y = (l) => height - 2 - (l / 63) * (height - 4);
+	const x = (i) => ((i + 0.5) * width) / COURSE,
+		y = (l) => height - 2 - (l / 63) * (height - 4);
 	c.setTransform(ratio, 0, 0, ratio, 0, 0);
 	c.clearRect(0, 0, width, height);
 	c.fillStyle = colour("--quiet-ground");
@@ -27,7 +49,10 @@ export function drawCourse(canvas, course, state) {
 	c.lineTo(width, y(31.5));
 	c.stroke();
 	c.setLineDash([]);
-	const strong = state === "normal" || state === "learning" || state === "stopped" ? "--warn" : `--${state === "anomalous" ? "warn" : state === "fault" || state === "silent" ? "fault" : "alarm"}`;
+	const strong =
+		state === "normal" || state === "learning" || state === "stopped"
+			? "--warn"
+			: `--${state === "anomalous" ? "warn" : state === "fault" || state === "silent" ? "fault" : "alarm"}`;
 	for (let i = 0; i < COURSE; i++) {
 		if (course[i] < 0) continue;
 		const over = course[i] > 32;
@@ -47,11 +72,19 @@ export function drawCourse(canvas, course, state) {
 class Tile {
 	constructor(name, watcher) {
 		this.name = name;
-		this.element = make("a", { class: "tile", href: `#/machine/${encodeURIComponent(name)}`, "data-machine": name },
-			make("span", { class: "head" }, make("span", { class: "machine", title: name }, name), this.pill = make("span")),
-			this.why = make("span", { class: "why" }),
-			this.canvas = make("canvas", { "aria-hidden": "true" }),
-			make("span", { class: "foot" }, this.since = make("span"), this.score = make("span")));
+		this.element = make(
+			"a",
+			{ class: "tile", href: `#/machine/${encodeURIComponent(name)}`, "data-machine": name },
+			make(
+				"span",
+				{ class: "head" },
+				make("span", { class: "machine", title: name }, name),
+				(this.pill = make("span")),
+			),
+			(this.why = make("span", { class: "why" })),
+			(this.canvas = make("canvas", { "aria-hidden": "true" })),
+			make("span", { class: "foot" }, (this.since = make("span")), (this.score = make("span"))),
+		);
 		this.element.tile = this;
 		watcher.observe(this.element);
 	}
@@ -66,10 +99,21 @@ class Tile {
 			this.label = label;
 		}
 		say(this.why, reason(row, state, model, now));
-		const since = sinceOf(row, state), age = now - since;
-		say(this.since, !since ? "" : state === "normal" || state === "learning" || state === "stopped" ? `read ${age < 60000 ? clock(since) : moment(since)}` : `since ${moment(since)} (${span(age)})`);
+		const since = sinceOf(row, state),
+			age = now - since;
+		say(
+			this.since,
+			!since
+				? ""
+				: state === "normal" || state === "learning" || state === "stopped"
+					? `read ${age < 60000 ? clock(since) : moment(since)}`
+					: `since ${moment(since)} (${span(age)})`,
+		);
 		this.since.title = since ? utc(since) : "";
-		say(this.score, row.score === null || row.score === undefined ? "" : `${number(row.score)} / ${number(row.threshold)}`);
+		say(
+			this.score,
+			row.score === null || row.score === undefined ? "" : `${number(row.score)} / ${number(row.threshold)}`,
+		);
 		this.row = row;
 		this.dirty = true;
 	}
@@ -84,27 +128,79 @@ export class PlantView {
 	constructor(app) {
 		this.app = app;
 		this.tiles = new Map();
-		this.watcher = new IntersectionObserver((entries) => {
-			for (const { target, isIntersecting } of entries) {
-				target.tile.visible = isIntersecting;
-				target.tile.draw();
-			}
-		}, { rootMargin: "200px" });
-		this.element = make("div", {},
-			this.title = make("h1", {}, "Looking at the plant"), this.context = make("p", { class: "note" }),
-			this.chips = make("div", { class: "chips", role: "group", "aria-label": "Filter by state" }),
-			this.columns = make("div", { class: "columns" },
-				this.left = make("div", {},
-					this.lookPart = make("section", { "aria-label": "Machines to look at" },
-						make("div", { class: "section" }, this.lookTitle = make("h2"), make("span", { class: "small" }, "score against its threshold (dashed), last 10 min")),
-						this.look = make("div", { class: "tiles" })),
-					this.quietPart = make("section", { "aria-label": "Quiet machines" },
-						make("div", { class: "section" }, this.quietTitle = make("h2")), this.quiet = make("div", { class: "tiles compact" }))),
-				make("aside", { class: "side first", "aria-label": "Alarms" },
-					make("section", { class: "card foremost" }, make("header", {}, make("h2", {}, "Alarms"), this.alarmNote = make("span", { class: "small" })), this.alarms = make("div")),
-					make("section", { class: "card" }, make("header", {}, make("h2", {}, "Alarms per 10 minutes"), make("span", { class: "small" }, "last 4 hours")), this.rates = make("canvas", { class: "bars", role: "img", "aria-label": "Alarms per 10 minutes" })),
-					make("section", { class: "card" }, make("header", {}, make("h2", {}, "Ended")), this.ended = make("div", { class: "scroll" })))),
-			this.empty = make("div", { class: "empty", hidden: true }));
+		this.watcher = new IntersectionObserver(
+			(entries) => {
+				for (const { target, isIntersecting } of entries) {
+					target.tile.visible = isIntersecting;
+					target.tile.draw();
+				}
+			},
+			{ rootMargin: "200px" },
+		);
+		this.element = make(
+			"div",
+			{},
+			(this.title = make("h1", {}, "Looking at the plant")),
+			(this.context = make("p", { class: "note" })),
+			(this.chips = make("div", { class: "chips", role: "group", "aria-label": "Filter by state" })),
+			(this.columns = make(
+				"div",
+				{ class: "columns" },
+				(this.left = make(
+					"div",
+					{},
+					(this.lookPart = make(
+						"section",
+						{ "aria-label": "Machines to look at" },
+						make(
+							"div",
+							{ class: "section" },
+							(this.lookTitle = make("h2")),
+							make("span", { class: "small" }, "score against its threshold (dashed), last 10 min"),
+						),
+						(this.look = make("div", { class: "tiles" })),
+					)),
+					(this.quietPart = make(
+						"section",
+						{ "aria-label": "Quiet machines" },
+						make("div", { class: "section" }, (this.quietTitle = make("h2"))),
+						(this.quiet = make("div", { class: "tiles compact" })),
+					)),
+				)),
+				make(
+					"aside",
+					{ class: "side first", "aria-label": "Alarms" },
+					make(
+						"section",
+						{ class: "card foremost" },
+						make("header", {}, make("h2", {}, "Alarms"), (this.alarmNote = make("span", { class: "small" }))),
+						(this.alarms = make("div")),
+					),
+					make(
+						"section",
+						{ class: "card" },
+						make(
+							"header",
+							{},
+							make("h2", {}, "Alarms per 10 minutes"),
+							make("span", { class: "small" }, "last 4 hours"),
+						),
+						(this.rates = make("canvas", {
+							class: "bars",
+							role: "img",
+							"aria-label": "Alarms per 10 minutes",
+						})),
+					),
+					make(
+						"section",
+						{ class: "card" },
+						make("header", {}, make("h2", {}, "Ended")),
+						(this.ended = make("div", { class: "scroll" })),
+					),
+				),
+			)),
+			(this.empty = make("div", { class: "empty", hidden: true })),
+		);
 	}
 	enter(query) {
 		this.state = query.get("state") ?? "";
@@ -116,12 +212,37 @@ export class PlantView {
 		const items = await this.app.journal();
 		ratePicture(this.rates, items);
 		const ended = items.filter((item) => ["cleared", "false_alarm"].includes(item.event)).slice(0, 8);
-		this.ended.replaceChildren(ended.length ? make("table", { class: "rows" }, make("tbody", {}, ...ended.map((item) => make("tr", {},
-			make("td", {}, moment(Date.parse(item.at))), make("td", {}, `${item.machine}${item.first_sensor ? `, ${item.first_sensor}` : ""}`),
-			make("td", {}, item.event === "false_alarm" ? "false alarm" : span(Date.parse(item.at) - Date.parse(item.since))))))) : make("p", { class: "small" }, "None yet."));
+		this.ended.replaceChildren(
+			ended.length
+				? make(
+						"table",
+						{ class: "rows" },
+						make(
+							"tbody",
+							{},
+							...ended.map((item) =>
+								make(
+									"tr",
+									{},
+									make("td", {}, moment(Date.parse(item.at))),
+									make("td", {}, `${item.machine}${item.first_sensor ? `, ${item.first_sensor}` : ""}`),
+									make(
+										"td",
+										{},
+										item.event === "false_alarm"
+											? "false alarm"
+											: span(Date.parse(item.at) - Date.parse(item.since)),
+									),
+								),
+							),
+						),
+					)
+				: make("p", { class: "small" }, "None yet."),
+		);
 	}
 	update() {
-		const { rows, model, filter } = this.app, now = this.app.now();
+		const { rows, model, filter } = this.app,
+			now = this.app.now();
 		const counts = Object.fromEntries(ORDER.map((state) => [state, 0]));
 		const shown = [];
 		for (const [name, row] of rows) {
@@ -138,7 +259,11 @@ export class PlantView {
 		// Sorted at most once a second, and not under a hand.
 		const held = this.element.querySelector(".tile:hover, .tile:focus-visible");
 		const moved = shown.some((row) => this.tiles.get(row.machine)?.looked !== LOOK.has(row.state));
-		const order = moved || Date.now() - this.sortedAt > 1000 && !held || this.tiles.size !== rows.size || this.lastFilter !== filter + this.state;
+		const order =
+			moved ||
+			(Date.now() - this.sortedAt > 1000 && !held) ||
+			this.tiles.size !== rows.size ||
+			this.lastFilter !== filter + this.state;
 		if (order) this.arrange(shown, now);
 		for (const row of shown) this.tiles.get(row.machine)?.show(row, row.state, model, now);
 		for (const tile of this.tiles.values()) tile.draw();
@@ -153,18 +278,26 @@ export class PlantView {
 	}
 	arrange(shown, now) {
 		const priority = { high: 0, medium: 1, low: 2 };
-		const key = (row) => ORDER.indexOf(row.state) * 10 + (row.state === "alarm" ? priority[row.alarm.priority] : 0);
-		shown.sort((a, b) => key(a) - key(b) || (LOOK.has(a.state) ? sinceOf(b, b.state) - sinceOf(a, a.state) : 0) || a.machine.localeCompare(b.machine, undefined, { numeric: true }));
+		const key = (row) =>
+			ORDER.indexOf(row.state) * 10 + (row.state === "alarm" ? priority[row.alarm.priority] : 0);
+		shown.sort(
+			(a, b) =>
+				key(a) - key(b) ||
+				(LOOK.has(a.state) ? sinceOf(b, b.state) - sinceOf(a, a.state) : 0) ||
+				a.machine.localeCompare(b.machine, undefined, { numeric: true }),
+		);
 		const place = (holder, list) => {
 			list.forEach((row, i) => {
 				let tile = this.tiles.get(row.machine);
-				if (!tile) this.tiles.set(row.machine, tile = new Tile(row.machine, this.watcher));
+				if (!tile) this.tiles.set(row.machine, (tile = new Tile(row.machine, this.watcher)));
 				tile.looked = LOOK.has(row.state);
-				if (holder.children[i] !== tile.element) holder.insertBefore(tile.element, holder.children[i] ?? null);
+				if (holder.children[i] !== tile.element)
+					holder.insertBefore(tile.element, holder.children[i] ?? null);
 			});
 			while (holder.children.length > list.length) holder.lastChild.remove();
 		};
-		const look = shown.filter((row) => LOOK.has(row.state)), quiet = shown.filter((row) => !LOOK.has(row.state));
+		const look = shown.filter((row) => LOOK.has(row.state)),
+			quiet = shown.filter((row) => !LOOK.has(row.state));
 		place(this.look, look);
 		place(this.quiet, quiet);
 		for (const [name, tile] of this.tiles) {
@@ -185,9 +318,22 @@ export class PlantView {
 		const first = waiting.sort((a, b) => b.alarm.since - a.alarm.since)[0];
 		const look = ORDER.filter((state) => LOOK.has(state)).reduce((sum, state) => sum + counts[state], 0);
 		const quiet = counts.normal + counts.stopped;
-		say(this.title, waiting.length > 1 ? `${waiting.length} machines need you now` : first ? `${first.machine} needs you now` : "Nothing needs you now");
-		say(this.context, rows.size === 0 ? "" : first ? `${reason(first, "alarm", this.app.model, now)}. ${look > waiting.length ? `${look - waiting.length} more to look at, ` : ""}${whole(quiet)} of ${whole(rows.size)} normal or stopped.` :
-			`${look ? `${look} to look at when there is time, ` : ""}${whole(quiet)} of ${whole(rows.size)} normal or stopped${counts.learning ? `, ${whole(counts.learning)} learning` : ""}.`);
+		say(
+			this.title,
+			waiting.length > 1
+				? `${waiting.length} machines need you now`
+				: first
+					? `${first.machine} needs you now`
+					: "Nothing needs you now",
+		);
+		say(
+			this.context,
+			rows.size === 0
+				? ""
+				: first
+					? `${waiting.length > 1 ? `${first.machine}: ` : ""}${reason(first, "alarm", this.app.model, now)}. ${look > waiting.length ? `${look - waiting.length} more to look at, ` : ""}${whole(quiet)} of ${whole(rows.size)} normal or stopped.`
+					: `${look ? `${look} to look at when there is time, ` : ""}${whole(quiet)} of ${whole(rows.size)} normal or stopped${counts.learning ? `, ${whole(counts.learning)} learning` : ""}.`,
+		);
 	}
 	chipsFor(counts) {
 		const states = ORDER.filter((state) => counts[state] > 0 || state === this.state);
@@ -195,8 +341,22 @@ export class PlantView {
 		if (this.chipText === text) return;
 		this.chipText = text;
 		const focused = document.activeElement?.dataset?.state;
-		this.chips.replaceChildren(...states.map((state) => make("button", { type: "button", class: `is-${state}`, "data-state": state, "aria-pressed": String(state === this.state),
-			onclick: () => this.app.go("#/", { state: state === this.state ? "" : state }, true) }, shape(state), `${whole(counts[state])} ${WORDS[state].toLowerCase()}`)));
+		this.chips.replaceChildren(
+			...states.map((state) =>
+				make(
+					"button",
+					{
+						type: "button",
+						class: `is-${state}`,
+						"data-state": state,
+						"aria-pressed": String(state === this.state),
+						onclick: () => this.app.go("#/", { state: state === this.state ? "" : state }, true),
+					},
+					shape(state),
+					`${whole(counts[state])} ${WORDS[state].toLowerCase()}${state === "alarm" && counts[state] > 1 ? "s" : ""}`,
+				),
+			),
+		);
 		if (focused) this.chips.querySelector(`[data-state="${focused}"]`)?.focus();
 	}
 	showEmpty(all, shown, filter) {
@@ -210,16 +370,40 @@ export class PlantView {
 		this.emptyText = text;
 		if (kind === "filter") {
 			this.left.prepend(this.empty);
-			this.empty.replaceChildren(make("p", {}, filter ? `No machine${this.state ? " in this state" : ""} is called “${filter}”.` : "No machine is in this state."),
-				make("button", { type: "button", onclick: () => this.app.clearFilter() }, "Show all"));
+			this.empty.replaceChildren(
+				make(
+					"p",
+					{},
+					filter
+						? `No machine${this.state ? " in this state" : ""} is called “${filter}”.`
+						: "No machine is in this state.",
+				),
+				make("button", { type: "button", onclick: () => this.app.clearFilter() }, "Show all"),
+			);
 			return;
 		}
 		this.element.append(this.empty);
-		this.empty.replaceChildren(...(kind === "wait" ? [make("p", {}, "Asking the agent …")] : [make("h1", {}, "No machine has sent a reading yet"),
-			make("p", {}, "Isolde listens. Machines appear here by themselves with their first reading, on the topic factory/<machine>/reading:"),
-			make("pre", { tabindex: "0" }, `mosquitto_pub -q 1 -t factory/press-1/reading \\\n  -m '{"temperature":60.5,"humidity":35.2,"sound":75.0}'`)]));
+		this.empty.replaceChildren(
+			...(kind === "wait"
+				? [make("p", {}, "Asking the agent …")]
+				: [
+						make("h1", {}, "No machine has sent a reading yet"),
+						make(
+							"p",
+							{},
+							"Isolde listens. Machines appear here by themselves with their first reading, on the topic factory/<machine>/reading:",
+						),
+						make(
+							"pre",
+							{ tabindex: "0" },
+							`mosquitto_pub -q 1 -t factory/press-1/reading \\\n  -m '{"temperature":60.5,"humidity":35.2,"sound":75.0}'`,
+						),
+					]),
+		);
 	}
-	tick() { this.update(); }
+	tick() {
+		this.update();
+	}
 	redraw() {
 		for (const tile of this.tiles.values()) tile.dirty = true;
 		this.alarmVersion = -1;

@@ -1,12 +1,36 @@
 // What is said of things: states, sentences, times, numbers. No element is touched here but made.
 
 export const WORDS = {
-	alarm: "Alarm", returned: "Ended, not seen", acknowledged: "Acknowledged", shelved: "Shelved",
-	anomalous: "Anomalous", fault: "Sensor fault", silent: "Silent", learning: "Learning", stopped: "Stopped", normal: "Normal",
+	alarm: "Alarm",
+	returned: "Ended, not seen",
+	acknowledged: "Acknowledged",
+	shelved: "Shelved",
+	anomalous: "Anomalous",
+	fault: "Sensor fault",
+	silent: "Silent",
+	learning: "Learning",
+	stopped: "Stopped",
+	normal: "Normal",
 };
-export const ORDER = ["alarm", "returned", "anomalous", "fault", "silent", "acknowledged", "shelved", "learning", "stopped", "normal"];
+export const ORDER = [
+	"alarm",
+	"returned",
+	"anomalous",
+	"fault",
+	"silent",
+	"acknowledged",
+	"shelved",
+	"learning",
+	"stopped",
+	"normal",
+];
 export const LOOK = new Set(["alarm", "returned", "anomalous", "fault", "silent", "acknowledged"]);
-const OF_ALARM = { unacknowledged: "alarm", returned: "returned", acknowledged: "acknowledged", shelved: "shelved" };
+const OF_ALARM = {
+	unacknowledged: "alarm",
+	returned: "returned",
+	acknowledged: "acknowledged",
+	shelved: "shelved",
+};
 
 // ---- small makers ----
 
@@ -24,7 +48,8 @@ export function make(tag, attributes = {}, ...children) {
 
 export function shape(state) {
 	const space = "http://www.w3.org/2000/svg";
-	const svg = document.createElementNS(space, "svg"), use = document.createElementNS(space, "use");
+	const svg = document.createElementNS(space, "svg"),
+		use = document.createElementNS(space, "use");
 	svg.setAttribute("class", "shape");
 	svg.setAttribute("aria-hidden", "true");
 	use.setAttribute("href", `#shape-${state}`);
@@ -45,11 +70,20 @@ export function number(value) {
 	if (value === null || value === undefined || Number.isNaN(value)) return "–";
 	const size = Math.abs(value);
 	if (size >= 1e6 || (size > 0 && size < 0.001)) return value.toPrecision(3);
-	return size >= 1000 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toFixed(3);
+	return size >= 1000
+		? value.toFixed(0)
+		: size >= 10
+			? value.toFixed(1)
+			: size >= 1
+				? value.toFixed(2)
+				: value.toFixed(3);
 }
 // For an axis: no more digits than the step between two marks needs.
 export const mark = (value) => String(Number(value.toPrecision(6)));
-export const whole = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+export const whole = (value) =>
+	Math.round(value)
+		.toString()
+		.replace(/\B(?=(\d{3})+$)/g, ",");
 const UNITS = { degC: "°C", degF: "°F", percent: "%", um: "µm", us: "µs" };
 export const unit = (name) => UNITS[name] ?? name;
 export const withUnit = (value, name) => (name ? `${number(value)} ${unit(name)}` : number(value));
@@ -78,7 +112,11 @@ export function day(ms) {
 export function moment(ms, seconds = false) {
 	return day(ms) === day(Date.now()) ? clock(ms, seconds) : `${day(ms)} ${clock(ms, seconds)}`;
 }
-export const utc = (ms) => new Date(ms).toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
+export const utc = (ms) =>
+	new Date(ms)
+		.toISOString()
+		.replace("T", " ")
+		.replace(/\.\d+Z$/, " UTC");
 
 // Local time as text, UTC on hover.
 export function time(ms, text) {
@@ -126,12 +164,18 @@ function explained(why, model) {
 	const out = why.filter((one) => one.value !== null && (one.value < one.low || one.value > one.high));
 	const [first] = out;
 	if (!first && why.length > 1) return `${capital(why[0].sensor)} and ${why[1].sensor} do not fit together`;
-	if (!first) return `${capital(why[0].sensor)} is unusual: ${withUnit(why[0].value, featureOf(model, why[0].sensor)?.unit)}`;
+	if (!first)
+		return `${capital(why[0].sensor)} is unusual: ${withUnit(why[0].value, featureOf(model, why[0].sensor)?.unit)}`;
 	const direction = first.value > first.high ? "high" : "low";
-	const also = out.slice(1).filter((one) => one.share >= 0.25).map((one) => one.sensor);
+	const also = out
+		.slice(1)
+		.filter((one) => one.share >= 0.25)
+		.map((one) => one.sensor);
 	const healthy = `healthy ${number(first.low)} to ${number(first.high)}`;
-	return `${capital(first.sensor)} is ${direction}: ${withUnit(first.value, featureOf(model, first.sensor)?.unit)} (${healthy})` +
-		(also.length ? `, ${also.join(" and ")} too` : "");
+	return (
+		`${capital(first.sensor)} is ${direction}: ${withUnit(first.value, featureOf(model, first.sensor)?.unit)} (${healthy})` +
+		(also.length ? `, ${also.join(" and ")} too` : "")
+	);
 }
 
 const FAULTS = {
@@ -144,7 +188,8 @@ const FAULTS = {
 function fault(quality, row, now) {
 	const named = row.alarm && row.alarm.causes.includes(quality) ? row.alarm.first_sensor : "";
 	const sensor = named ? capital(named) : "A sensor";
-	const lasted = row.quality === quality ? now - row.quality_since : 0, age = lasted >= 2000 ? ` for ${span(lasted)}` : "";
+	const lasted = row.quality === quality ? now - row.quality_since : 0,
+		age = lasted >= 2000 ? ` for ${span(lasted)}` : "";
 	return FAULTS[quality](sensor, age);
 }
 
@@ -153,19 +198,26 @@ export function reason(row, state, model, now) {
 	if (state === "stopped") return "Declared stopped: nothing raises an alarm";
 	if (state === "normal") return "";
 	if (state === "learning")
-		return row.score === null ? "Not scored: there is no model for these readings" : "Learning how often it sends; silence is not noticed yet";
-	const causes = row.alarm && state in { alarm: 1, acknowledged: 1, shelved: 1, returned: 1 } ? row.alarm.causes : [];
+		return row.score === null
+			? "Not scored: there is no model for these readings"
+			: "Learning how often it sends; silence is not noticed yet";
+	const causes =
+		row.alarm && state in { alarm: 1, acknowledged: 1, shelved: 1, returned: 1 } ? row.alarm.causes : [];
 	if (state === "returned") {
-		const what = causes.includes("anomaly") ? `${capital(row.alarm.first_sensor || "the machine")} was unusual` : causes.map((c) => c.replaceAll("_", " ")).join(", ");
+		const what = causes.includes("anomaly")
+			? `${capital(row.alarm.first_sensor || "the machine")} was unusual`
+			: causes.map((c) => c.replaceAll("_", " ")).join(", ");
 		return `${capital(what)} for ${span(row.alarm.ended - row.alarm.since)}; over since ${clock(row.alarm.ended, false)}`;
 	}
 	if (causes.includes("silent") || state === "silent")
-		return row.received === undefined ? "No reading since the agent started" :
-			`No reading for ${span(now - row.received)}; ${span(row.patience)} is the longest pause expected`;
+		return row.received === undefined
+			? "No reading since the agent started"
+			: `No reading for ${span(now - row.received)}; ${span(row.patience)} is the longest pause expected`;
 	const broken = causes.find((cause) => cause in FAULTS) ?? (row.quality in FAULTS ? row.quality : undefined);
 	if (broken && !causes.includes("anomaly")) return fault(broken, row, now);
 	if (row.why?.length) return explained(row.why, model);
-	if (causes.includes("anomaly") && row.alarm.first_sensor) return `${capital(row.alarm.first_sensor)} was unusual; the last reading is not`;
+	if (causes.includes("anomaly") && row.alarm.first_sensor)
+		return `${capital(row.alarm.first_sensor)} was unusual; the last reading is not`;
 	return state === "shelved" ? "Nothing unusual in the last reading" : "The readings are unusual together";
 }
 

@@ -1,5 +1,6 @@
 """A headless Chromium, driven over WebDriver (W3C) by plain HTTP: no library is needed."""
 
+import base64
 import json
 import os
 import shutil
@@ -62,8 +63,13 @@ class Browser:
         self.id = session["sessionId"]
         self.problems, self.origins, self.url_of, self.transferred = [], set(), {}, {}
         # Chromium's window is wider than what it shows of a page; a phone is narrower than any.
-        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+        self.command(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
 
     def call(self, method, path, body=None):
         return self.driver.call(method, f"/session/{self.id}{path}", body)
@@ -82,10 +88,15 @@ class Browser:
 
     def text(self, selector):
         """Of all that match, or "" """
-        return self.run("return Array.from(document.querySelectorAll(arguments[0]), e => e.innerText).join('\\n')", selector)
+        return self.run(
+            "return Array.from(document.querySelectorAll(arguments[0]), e => e.innerText).join('\\n')", selector
+        )
 
     def click(self, selector):
-        self.run("const e = document.querySelector(arguments[0]); if (!e) throw Error('no ' + arguments[0]); e.click()", selector)
+        self.run(
+            "const e = document.querySelector(arguments[0]); if (!e) throw Error('no ' + arguments[0]); e.click()",
+            selector,
+        )
 
     def type(self, selector, text):
         self.run(
@@ -94,7 +105,10 @@ class Browser:
         )  # fmt: skip
 
     def key(self, key):
-        self.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: arguments[0], bubbles: true, cancelable: true }))", key)
+        self.run(
+            "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: arguments[0], bubbles: true, cancelable: true }))",
+            key,
+        )
 
     def until(self, what, script, seconds=15, arguments=()):
         return until(what, lambda: self.run(script, *arguments), seconds)
@@ -106,8 +120,6 @@ class Browser:
             raise AssertionError(f"{error}: {self.text(selector)[:1000]!r}") from None
 
     def shot(self, path):
-        import base64
-
         data = self.call("GET", "/screenshot")
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))

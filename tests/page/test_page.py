@@ -33,22 +33,29 @@ class Plant(threading.Thread):
         super().__init__(daemon=True)
         self.client, self.machines, self.pause = client, machines, 1 / rate
         self.odd, self.silent, self.ending, self.seq = {}, set(), threading.Event(), 0
-        self.drift = None  # a machine whose sound rises bit by bit, and how far it is
+        self.drift = None  # a machine that gets louder and warmer bit by bit, and how loud it is
 
     def values(self):
         return {name: round(random.gauss(mean, sd), 2) for name, mean, sd in
                 (("temperature", 60, 5), ("humidity", 35, 5), ("sound", 75, 5))}  # fmt: skip
 
     def send(self, machine, at=None, **values):
+        """A value is a number, or (mean, sd)."""
         self.seq += 1
-        self.client.publish(f"factory/{machine}/reading", reading(self.seq, time_text(at or time.time()), **{**self.values(), **values}))
+        values = {
+            name: round(random.gauss(*value), 2) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+        self.client.publish(
+            f"factory/{machine}/reading", reading(self.seq, time_text(at or time.time()), **{**self.values(), **values})
+        )
 
     def run(self):
         while not self.ending.wait(self.pause):
             if self.drift:
                 machine, sound = self.drift
-                self.drift = machine, min(sound + 0.3, 112)
-                self.odd[machine] = {"sound": round(sound + random.gauss(0, 2), 2)}
+                self.drift = machine, min(sound + 0.3, 116)
+                self.odd[machine] = {"sound": (sound, 2), "temperature": (60 + 0.8 * (sound - 75), 3)}
             for machine in self.machines:
                 if machine not in self.silent:
                     self.send(machine, **self.odd.get(machine, {}))
@@ -83,7 +90,9 @@ class PageTest(SystemTest):
         """No error, no warning, nobody else asked."""
         problems = [line for line in browser.collect() if not any(word in line for word in allowed)]
         self.assertEqual(problems, [])
-        strangers = {url for url in browser.origins if not url.startswith((self.url, "data:", "blob:", "chrome", "about:"))}
+        strangers = {
+            url for url in browser.origins if not url.startswith((self.url, "data:", "blob:", "chrome", "about:"))
+        }
         self.assertEqual(strangers, set())
 
     def shot(self, browser, name):
@@ -91,7 +100,9 @@ class PageTest(SystemTest):
             browser.shot(os.path.join(SHOTS, f"{name}.png"))
 
     def state(self, browser, machine):
-        return browser.run("return document.querySelector(`a.tile[data-machine='${arguments[0]}']`)?.className ?? ''", machine)
+        return browser.run(
+            "return document.querySelector(`a.tile[data-machine='${arguments[0]}']`)?.className ?? ''", machine
+        )
 
     def axe(self, browser, where):
         if not AXE:
@@ -140,8 +151,13 @@ class PageTest(SystemTest):
         page.click(".alarm [data-verb=ack]")
         page.type("dialog [name=operator]", "anna")
         page.click("dialog button.main")
-        watcher.wait("acknowledged on the topic", lambda all: any(json.loads(m.payload)["state"] == "acknowledged" for m in all))
-        until("and in both pages", lambda: "is-acknowledged" in self.state(page, "press-2") and "Acknowledged" in second.text(".alarm"))
+        watcher.wait(
+            "acknowledged on the topic", lambda all: any(json.loads(m.payload)["state"] == "acknowledged" for m in all)
+        )
+        until(
+            "and in both pages",
+            lambda: "is-acknowledged" in self.state(page, "press-2") and "Acknowledged" in second.text(".alarm"),
+        )
         page.click(".alarm [data-verb=shelve]")
         page.click("dialog button.main")  # without a reason: the browser asks for it
         self.assertTrue(page.run("return document.querySelector('dialog').open"))
@@ -175,7 +191,10 @@ class PageTest(SystemTest):
         page.key("3")
         self.assertIn("last=3600", page.run("return location.hash"))
         for button in ("CSV", "PNG"):
-            page.run("for (const b of document.querySelectorAll('.tools button')) if (b.innerText === arguments[0]) b.click()", button)
+            page.run(
+                "for (const b of document.querySelectorAll('.tools button')) if (b.innerText === arguments[0]) b.click()",
+                button,
+            )
         page.wait_text("#said", "CSV downloaded")
         page.run("location.hash = '#/machine/press-1?from=2020-01-01T00:00:00Z&to=2020-01-01T01:00:00Z'")
         page.wait_text("main", "No readings between")
@@ -216,7 +235,9 @@ class PageTest(SystemTest):
         self.agent.stop()
         token = os.path.join(self.folder, "token")
         for name in ("read", "write"):
-            with open(f"{token}-{name}", "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            with open(
+                f"{token}-{name}", "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
+            ) as file:
                 file.write(f"a-secret-for-{name}-0123456789\n")
             self.agent.settings[f"http.{name}_token_file"] = f"{token}-{name}"
         self.agent.start()
@@ -254,7 +275,9 @@ class PageTest(SystemTest):
         page.until("tiles", READY, 20, (20,))
         page.collect()
         total = sum(count for url, count in page.transferred.items() if url.startswith(self.url))
-        first = page.run("const [n] = performance.getEntriesByType('navigation'); return [n.domContentLoadedEventEnd, performance.getEntriesByName('first-contentful-paint')[0].startTime]")
+        first = page.run(
+            "const [n] = performance.getEntriesByType('navigation'); return [n.domContentLoadedEventEnd, performance.getEntriesByName('first-contentful-paint')[0].startTime]"
+        )
         print(f"first view {total / 1000:.1f} kB, loaded after {first[0]:.0f} ms, first paint {first[1]:.0f} ms")
         self.assertLess(total, 300_000)
         began, cpu = time.monotonic(), page.cpu_seconds()
@@ -263,7 +286,9 @@ class PageTest(SystemTest):
         print(f"page CPU at 100 readings/s: {share:.1%} of a core, all of the browser's processes")
         self.ten_pages()
         behind = sorted(json.loads(page.run("return document.querySelector('#live').dataset.behind")))
-        print(f"reading to picture: p50 {behind[len(behind) // 2]} ms, p95 {behind[int(len(behind) * 0.95)]} ms of {len(behind)}")
+        print(
+            f"reading to picture: p50 {behind[len(behind) // 2]} ms, p95 {behind[int(len(behind) * 0.95)]} ms of {len(behind)}"
+        )
         self.assertGreater(len(behind), 20)
         self.assertLess(behind[int(len(behind) * 0.95)], 1000)
         self.check(page)
@@ -310,11 +335,9 @@ class PageTest(SystemTest):
         page.until("a thousand tiles", READY, 30, (1000,))
         self.plant.machines, self.plant.pause = machines, 1
         self.plant.start()
-        frames = page.run_async(
-            """const done = arguments[0], at = []; const end = performance.now() + 5000;
+        frames = page.run_async("""const done = arguments[0], at = []; const end = performance.now() + 5000;
             const frame = (t) => { at.push(t); performance.now() < end ? requestAnimationFrame(frame) : done(at.slice(1).map((t, i) => t - at[i])); };
-            requestAnimationFrame(frame);"""
-        )
+            requestAnimationFrame(frame);""")
         frames.sort()
         print(f"1,000 machines: {len(frames) / 5:.0f} frames/s, p95 {frames[int(len(frames) * 0.95)]:.1f} ms")
         page.type("#filter", "m-0042")

@@ -232,6 +232,73 @@ static void test_integer(void)
 	}
 }
 
+/* What the short way reads is what strtod reads, to the bit. */
+static void test_parse_as_strtod(void)
+{
+	struct rng rng;
+	char text[64];
+	double value;
+
+	rng_seed(&rng, 7);
+	for (int i = 0; i < 1000000; i++) {
+		size_t len = 0, digits = 1 + (size_t)rng_below(&rng, 17);
+		size_t point = (size_t)rng_below(&rng, digits + 2);
+		if (rng_below(&rng, 2))
+			text[len++] = "+-"[rng_below(&rng, 2)];
+		for (size_t d = 0; d < digits; d++) {
+			if (d == point)
+				text[len++] = '.';
+			text[len++] = (char)('0' + rng_below(&rng, 10));
+		}
+		text[len] = '\0';
+		double expected = strtod(text, NULL);
+		if (!number_parse(text, len, &value) ||
+			memcmp(&value, &expected, sizeof(value)) != 0) {
+			CU_FAIL("another number than strtod's");
+			printf("%s\n", text);
+			return;
+		}
+	}
+	CU_PASS("all are the same");
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static void test_sort(void)
+{
+	static const size_t sizes[] = { 0, 1, 2, 511, 512, 513, 100000 };
+	struct rng rng;
+
+	rng_seed(&rng, 11);
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		size_t n = sizes[s];
+		double *value = malloc(n * sizeof(*value) + 1),
+		       *other = malloc(n * sizeof(*value) + 1);
+		CU_ASSERT_FATAL(value && other);
+		for (size_t i = 0; i < n; i++) {
+			do { /* any bits but NaN and 0, which have two forms */
+				uint64_t bits = rng_below(&rng, 3) ? rng_next(&rng) : i % 7 * 1000;
+				memcpy(&value[i], &bits, sizeof(bits));
+			} while (isnan(value[i]));
+			if (value[i] == 0)
+				value[i] = 1;
+		}
+		memcpy(other, value, n * sizeof(*value));
+		number_sort(value, n);
+		qsort(other, n, sizeof(*other), by_value);
+		CU_ASSERT_EQUAL(memcmp(value, other, n * sizeof(*value)), 0);
+		free(value);
+		free(other);
+	}
+	double few[] = { 0.0, -INFINITY, 3, INFINITY, -3 };
+	number_sort(few, 5);
+	CU_ASSERT_TRUE(few[0] == -INFINITY && few[1] == -3 && few[4] == INFINITY);
+}
+
 static CU_TestInfo cases[] = {
 	{ "numbers are written as JSON has them, null for what is none", test_format_table },
 	{ "two million random doubles read back, and no shorter", test_random_bits },
@@ -241,6 +308,8 @@ static CU_TestInfo cases[] = {
 	{ "decimal numbers are read", test_parse_accepts },
 	{ "nan, inf, hexadecimal, blanks, commas and overflow are refused", test_parse_refuses },
 	{ "a number ends where its length says and may not be endless", test_parse_lengths },
+	{ "a million short numbers are what strtod makes of them", test_parse_as_strtod },
+	{ "doubles are sorted as qsort sorts them", test_sort },
 	{ "integers are read within their bounds and nothing else is", test_integer },
 	CU_TEST_INFO_NULL,
 };
