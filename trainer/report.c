@@ -17,6 +17,15 @@ static double cell(const struct csvfile *csv, size_t row, size_t column)
 	return csv->value[row * csv->schema.count + column];
 }
 
+static bool complete_row(const struct csvfile *csv, size_t row)
+{
+	for (size_t j = 0; j < csv->schema.count; j++) {
+		if (isnan(cell(csv, row, j)))
+			return false;
+	}
+	return true;
+}
+
 /* Mean, spread, extremes and distinct values of one column; room[rows] is scratch. */
 static void measure_values(
 	const struct csvfile *csv, size_t column, double *room, struct column_report *c)
@@ -91,10 +100,7 @@ static uint64_t row_digest(const struct csvfile *csv, size_t row)
 static void count_rows(const struct csvfile *csv, uint64_t *digest, struct report *r)
 {
 	for (size_t i = 0; i < csv->rows; i++) {
-		bool complete = true;
-		for (size_t j = 0; j < csv->schema.count; j++)
-			complete = complete && !isnan(cell(csv, i, j));
-		r->complete += complete;
+		r->complete += complete_row(csv, i);
 		r->anomalous += csv->label && csv->label[i] == 1;
 		digest[i] = row_digest(csv, i);
 	}
@@ -237,21 +243,28 @@ void report_print(
 	print_warnings(report, csv, out);
 }
 
-/* A column can vary and yet be constant in the rows that are complete. */
-static bool constant_where_complete(const struct csvfile *csv, size_t column)
+/* The first column that is constant in the rows that are complete, the count of columns if none
+ * is: one can vary and yet be constant there. */
+static size_t constant_column(const struct csvfile *csv)
 {
-	double low = INFINITY, high = -INFINITY;
+	double low[FEATURES_MAX], high[FEATURES_MAX];
+	size_t i = 0;
 
-	for (size_t i = 0; i < csv->rows; i++) {
-		bool complete = true;
-		for (size_t j = 0; j < csv->schema.count; j++)
-			complete = complete && !isnan(cell(csv, i, j));
-		if (!complete)
-			continue;
-		low = fmin(low, cell(csv, i, column));
-		high = fmax(high, cell(csv, i, column));
+	for (size_t j = 0; j < csv->schema.count; j++) {
+		low[j] = INFINITY;
+		high[j] = -INFINITY;
 	}
-	return !(low < high);
+	for (size_t row = 0; row < csv->rows; row++) {
+		if (!complete_row(csv, row))
+			continue;
+		for (size_t j = 0; j < csv->schema.count; j++) {
+			low[j] = fmin(low[j], cell(csv, row, j));
+			high[j] = fmax(high[j], cell(csv, row, j));
+		}
+	}
+	while (i < csv->schema.count && low[i] < high[i])
+		i++;
+	return i;
 }
 
 enum status report_check(
@@ -277,11 +290,10 @@ enum status report_check(
 	if (report->complete < TRAIN_ROWS_MIN)
 		return fail(why, STATUS_BAD_INPUT, "%s: %zu complete rows, at least %d are needed",
 			path, report->complete, TRAIN_ROWS_MIN);
-	for (size_t i = 0; i < csv->schema.count; i++) {
-		if (constant_where_complete(csv, i))
-			return fail(why, STATUS_BAD_INPUT,
-				"%s: column %s is constant: it says nothing, remove it", path,
-				csv->schema.feature[i].name);
-	}
+	size_t constant = constant_column(csv);
+	if (constant < csv->schema.count)
+		return fail(why, STATUS_BAD_INPUT,
+			"%s: column %s is constant: it says nothing, remove it", path,
+			csv->schema.feature[constant].name);
 	return STATUS_OK;
 }
