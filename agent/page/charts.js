@@ -23,6 +23,7 @@ export class Charts {
 		this.charts = [];
 		this.points = [];
 		this.gaps = [];
+		this.spans = [];
 		this.marks = [];
 	}
 	// `parts`: [{ element, column, low, high, score }]; column of a point's values.
@@ -107,6 +108,7 @@ export class Charts {
 			this.parts.forEach((part, k) => rows[k].push([p.t, p.columns[part.column] ?? [null, null, null]]));
 			this.rowPoint.push(i);
 		});
+		this.spans = this.over(points);
 		const last = points.at(-1);
 		if (last && to - last.t > most) this.gaps.push([last.t, to]);
 		if (points[0] && points[0].t - from > most) this.gaps.push([from, points[0].t]);
@@ -120,6 +122,19 @@ export class Charts {
 			}),
 		);
 		this.busy = false;
+	}
+	// Spans over the threshold: from half way to the neighbour before to half way to the one after,
+	// and no farther than half a minute.
+	over(points) {
+		const spans = [];
+		points.forEach((p, i) => {
+			if (!p.anomalies) return;
+			const from = Math.max(((points[i - 1]?.t ?? p.t) + p.t) / 2, p.t - 30000);
+			const to = Math.min(((points[i + 1]?.t ?? p.t) + p.t) / 2, p.t + 30000);
+			if (spans.length && from <= spans.at(-1)[1]) spans.at(-1)[1] = to;
+			else spans.push([from, to]);
+		});
+		return spans;
 	}
 	// Room for what is there, for the threshold and for the healthy range; it only grows while the
 	// window stays, so that the picture does not jump.
@@ -159,19 +174,7 @@ export class Charts {
 				bottom = Math.min(g.toDomYCoord(part.low), area.y + area.h);
 			if (bottom > top) c.fillRect(area.x, top, area.w, bottom - top);
 		}
-		if (part.score) {
-			const points = this.points;
-			points.forEach((p, i) => {
-				if (!p.anomalies) return;
-				const before = points[i - 1]?.t ?? p.t,
-					after = points[i + 1]?.t ?? p.t;
-				block(
-					Math.max((before + p.t) / 2, p.t - 30000),
-					Math.min((after + p.t) / 2, p.t + 30000),
-					colour("--over"),
-				);
-			});
-		}
+		if (part.score) for (const [from, to] of this.spans) block(from, to, colour("--over"));
 		for (const [from, to] of this.gaps) block(from, to, colour("--quiet-ground"));
 		c.lineWidth = 1;
 		if (part.score) this.thresholds(c, area, g, x);

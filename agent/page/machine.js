@@ -471,6 +471,7 @@ export class MachineView {
 													item.event === "raised" && item.first_sensor
 														? `first out ${item.first_sensor}`
 														: "",
+													item.event === "updated" ? `${item.priority} priority` : "",
 													item.operator,
 													item.reason,
 												]
