@@ -232,6 +232,34 @@ static void test_integer(void)
 	}
 }
 
+/* Digits with a sign and a point anywhere, short and long, and what only looks like that. */
+static void test_parse_as_strtod(void)
+{
+	static const char letters[] = "0123456789012345678901234567890123456789+-.e";
+	struct rng rng;
+	char text[32];
+
+	rng_seed(&rng, 2029);
+	for (int i = 0; i < 500000; i++) {
+		size_t len = (size_t)rng_below(&rng, 20);
+		for (size_t k = 0; k < len; k++)
+			text[k] = letters[rng_below(&rng, k == 0 ? sizeof(letters) - 1 : 40)];
+		text[len] = '\0';
+		if (len > 2 && rng_below(&rng, 4) > 0)
+			text[1 + rng_below(&rng, len - 1)] = '.';
+		char *end;
+		double value = 0, expected = strtod(text, &end);
+		bool whole = len > 0 && *end == '\0';
+		bool read = number_parse(text, len, &value);
+		if (read != whole || (read && memcmp(&value, &expected, sizeof(value)) != 0)) {
+			fprintf(stderr, "\n%s is read %d %a, not %d %a\n", text, read, value, whole,
+				expected);
+			CU_FAIL("a number is read otherwise");
+			return;
+		}
+	}
+}
+
 static CU_TestInfo cases[] = {
 	{ "numbers are written as JSON has them, null for what is none", test_format_table },
 	{ "two million random doubles read back, and no shorter", test_random_bits },
@@ -242,6 +270,7 @@ static CU_TestInfo cases[] = {
 	{ "nan, inf, hexadecimal, blanks, commas and overflow are refused", test_parse_refuses },
 	{ "a number ends where its length says and may not be endless", test_parse_lengths },
 	{ "integers are read within their bounds and nothing else is", test_integer },
+	{ "decimals are read as strtod reads them, bit for bit", test_parse_as_strtod },
 	CU_TEST_INFO_NULL,
 };
 
