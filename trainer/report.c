@@ -1,5 +1,6 @@
 #include "trainer/report.h"
 #include "common/digest.h"
+#include "common/sort.h"
 #include "common/timeutil.h"
 #include "common/train.h"
 #include "trainer/series.h"
@@ -14,18 +15,6 @@ enum { STUCK_RUN = 20, STUCK_SHARE = 100 };
 static double cell(const struct csvfile *csv, size_t row, size_t column)
 {
 	return csv->value[row * csv->schema.count + column];
-}
-
-static int by_number(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-	return (*x > *y) - (*x < *y);
-}
-
-static int by_digest(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-	return (*x > *y) - (*x < *y);
 }
 
 /* Mean, spread, extremes and distinct values of one column; room[rows] is scratch. */
@@ -47,7 +36,7 @@ static void measure_values(
 	for (size_t i = 0; i < n; i++)
 		squares += (room[i] - c->mean) * (room[i] - c->mean);
 	c->sd = sqrt(squares / (double)n);
-	qsort(room, n, sizeof(*room), by_number);
+	sort_doubles(room, n);
 	c->low = n ? room[0] : NAN;
 	c->high = n ? room[n - 1] : NAN;
 	for (size_t i = 0; i < n; i++)
@@ -109,7 +98,7 @@ static void count_rows(const struct csvfile *csv, uint64_t *digest, struct repor
 		r->anomalous += csv->label && csv->label[i] == 1;
 		digest[i] = row_digest(csv, i);
 	}
-	qsort(digest, csv->rows, sizeof(*digest), by_digest);
+	sort_integers(digest, csv->rows);
 	for (size_t i = 1; i < csv->rows; i++)
 		r->duplicates += digest[i] == digest[i - 1];
 }
@@ -253,7 +242,7 @@ static bool constant_where_complete(const struct csvfile *csv, size_t column)
 {
 	double low = INFINITY, high = -INFINITY;
 
-	for (size_t i = 0; i < csv->rows; i++) {
+	for (size_t i = 0; i < csv->rows && !(low < high); i++) {
 		bool complete = true;
 		for (size_t j = 0; j < csv->schema.count; j++)
 			complete = complete && !isnan(cell(csv, i, j));
