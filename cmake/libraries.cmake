@@ -20,6 +20,10 @@ foreach(listened SSL_connect SSL_read X509_check_ip_asc) # common/mqtt_tls.h
 	target_link_options(paho INTERFACE -Wl,--wrap=${listened})
 endforeach()
 target_link_options(paho INTERFACE -Wl,--wrap=connect) # common/mqtt_socket.c
+foreach(debugging StackTrace_entry StackTrace_exit Log) # common/mqtt_lean.c
+	# Paho comes behind what wraps it, which nothing else asks for: -u does.
+	target_link_options(paho INTERFACE -Wl,--wrap=${debugging} -Wl,-u,__wrap_${debugging})
+endforeach()
 # common/mqtt_ack.c: PUBACKs leave after the commit. It leans on the inside of one version.
 target_link_options(paho INTERFACE -Wl,--wrap=MQTTPacket_send_puback)
 find_package(eclipse-paho-mqtt-c CONFIG QUIET)

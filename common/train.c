@@ -298,25 +298,47 @@ static enum status measure_all(
 	return STATUS_OK;
 }
 
-/* Scores every row and takes threshold and quantile table from them; `score` has room for all. */
+/* Of how many rows threshold and quantiles are taken; see train.h. With times all are scored: the
+ * alarm's replay needs every one. */
+static size_t rows_to_score(size_t rows, const struct train_options *options)
+{
+	return rows > TRAIN_SCORED_MAX && !options->at_ms ? TRAIN_SCORED_MAX : rows;
+}
+
+/* Scores `wanted` of the rows, each set of them as likely as any other, in order (Knuth, TAOCP 2,
+ * 3.4.2, algorithm S). Rows do not depend on the trees' draws: the generator is another one. */
+static void score_sample(const struct model *model, const double *value, size_t rows, size_t wanted,
+	double *score, const struct train_options *options)
+{
+	static const uint64_t other = UINT64_C(0x9e3779b97f4a7c15);
+	struct rng rng;
+
+	rng_seed(&rng, options->seed ^ other);
+	for (size_t i = 0, n = 0; n < wanted; i++) {
+		if (wanted < rows && rng_below(&rng, rows - i) >= wanted - n)
+			continue;
+		score[n++] = detector_score(&model->detector, value + i * model->schema.count);
+		if (n % 16384 == 0)
+			report(options, 0.5 + 0.5 * (double)n / (double)wanted);
+	}
+}
+
+/* Scores the rows and takes threshold and quantile table from them; `score` has room for all. */
 static enum status calibrate(struct model *model, const double *value, size_t rows, double *score,
 	const struct train_options *options, struct why *why)
 {
-	size_t features = model->schema.count;
+	size_t scored = rows_to_score(rows, options);
 	enum status st = STATUS_OK;
 
-	for (size_t i = 0; i < rows; i++) {
-		score[i] = detector_score(&model->detector, value + i * features);
-		if (i % 16384 == 0)
-			report(options, 0.5 + 0.5 * (double)i / (double)rows);
-	}
+	detector_tabulate(&model->detector, FOREST_TABLE_BYTES); /* the same scores, sooner */
+	score_sample(model, value, rows, scored, score, options);
 	double *in_order = options->at_ms ? malloc(rows * sizeof(*in_order)) : NULL;
 	if (in_order)
 		memcpy(in_order, score, rows * sizeof(*in_order));
 	else if (options->at_ms)
 		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", rows);
-	number_sort(score, rows);
-	model->threshold = train_quantile(score, rows, options->quantile);
+	number_sort(score, scored);
+	model->threshold = train_quantile(score, scored, options->quantile);
 	model_no_smoothing(model);
 	if (in_order)
 		st = train_step(options, rows, &model->step_ms, why);
@@ -327,7 +349,7 @@ static enum status calibrate(struct model *model, const double *value, size_t ro
 	model->quantiles = 201;
 	for (size_t i = 0; i < model->quantiles; i++)
 		model->score_quantile[i] =
-			train_quantile(score, rows, (double)i / (double)(model->quantiles - 1));
+			train_quantile(score, scored, (double)i / (double)(model->quantiles - 1));
 	report(options, 1);
 	return st;
 }

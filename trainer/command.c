@@ -139,7 +139,7 @@ static enum status sign(struct model *model, const char *baseline, struct why *w
 	return st;
 }
 
-static void print_trained(const struct model *model, const struct options *o)
+static void print_trained(const struct model *model, const struct options *o, bool timed)
 {
 	const struct detector *d = &model->detector;
 	size_t sample_size = d->kind == DETECTOR_FUSED ? d->fused->sample_size
@@ -152,6 +152,10 @@ static void print_trained(const struct model *model, const struct options *o)
 		d->kind == DETECTOR_FUSED
 			? "of scores by members fitted without the row, tightened by one standard error"
 			: "quantile of the training scores");
+	if (d->kind == DETECTOR_FOREST && !timed && model->rows > TRAIN_SCORED_MAX)
+		printf("               (of %d rows: the share above it is uncertain by %.2g)\n",
+			TRAIN_SCORED_MAX,
+			sqrt(model->quantile * (1 - model->quantile) / TRAIN_SCORED_MAX));
 	show_rate(model, stdout);
 	if (model->smooth > 1)
 		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f\n",
@@ -191,7 +195,7 @@ static enum status train_and_save(
 	if (st == STATUS_OK)
 		st = model_save(model, o->model, why);
 	if (st == STATUS_OK)
-		print_trained(model, o);
+		print_trained(model, o, csv->at_ms != NULL);
 	model_destroy(model);
 	return st;
 }

@@ -308,6 +308,44 @@ static void test_threshold(void)
 	}
 }
 
+/* Of many rows the threshold comes from a sample, as good as train.h says; 4 standard errors. With
+ * times every row is scored. */
+static void test_threshold_of_many(void)
+{
+	enum { MANY = 3 * TRAIN_SCORED_MAX / 2 };
+	struct train_options options = usual;
+	struct model *sampled = NULL, *whole = NULL;
+	double *value = malloc(3 * MANY * sizeof(*value));
+	int64_t *at_ms = calloc(MANY, sizeof(*at_ms));
+	struct rng rng;
+
+	CU_ASSERT_TRUE_FATAL(value && at_ms);
+	rng_seed(&rng, 3);
+	for (size_t i = 0; i < 3 * MANY;
+		i++) /* the last third is elsewhere: it has to be looked at */
+		value[i] = rng_normal(&rng) + (i > 2 * MANY ? 3 : 0);
+	options.quantile = 0.99;
+	CU_ASSERT_EQUAL_FATAL(
+		train_model(&schema, value, MANY, &options, &sampled, &why), STATUS_OK);
+	options.at_ms = at_ms;
+	CU_ASSERT_EQUAL_FATAL(train_model(&schema, value, MANY, &options, &whole, &why), STATUS_OK);
+
+	size_t above = 0, above_whole = 0;
+	for (size_t i = 0; i < MANY; i++) {
+		double score = detector_score(&sampled->detector, &value[3 * i]);
+		above += score > sampled->threshold;
+		above_whole += score > whole->threshold;
+	}
+	CU_ASSERT_NOT_EQUAL(sampled->threshold, whole->threshold);
+	CU_ASSERT_TRUE(above_whole <= MANY / 100);
+	CU_ASSERT_DOUBLE_EQUAL((double)above / MANY, 0.01, 4 * 0.000315);
+
+	model_destroy(sampled);
+	model_destroy(whole);
+	free(value);
+	free(at_ms);
+}
+
 static void test_quantile(void)
 {
 	static const double x[] = { 1, 2, 4, 8 };
@@ -599,6 +637,7 @@ static void test_refusals(void)
 }
 
 static CU_TestInfo cases[] = {
+	{ "of many rows a sample makes the threshold", test_threshold_of_many },
 	{ "times give a step and a promise, and without them there is none", test_times },
 	{ "the fused detector's smoothed scores have levels of their own", test_smoothed_levels },
 	{ "a promise is what the replayed alarm did, and refused where it cannot be seen",
