@@ -69,6 +69,11 @@ export function drawCourse(canvas, course, state) {
 	}
 }
 
+const BY_NAME = new Intl.Collator(undefined, { numeric: true });
+
+// Tiles out of sight that are brought up to date with every picture.
+const HIDDEN_TILES = 40;
+
 class Tile {
 	constructor(name, watcher) {
 		this.name = name;
@@ -117,6 +122,11 @@ class Tile {
 		this.row = row;
 		this.dirty = true;
 	}
+	refresh(app) {
+		const row = app.rows.get(this.name);
+		if (row?.state) this.show(row, row.state, app.model, app.now());
+		this.draw();
+	}
 	draw() {
 		if (!this.dirty || !this.visible) return;
 		drawCourse(this.canvas, this.row.course, this.state);
@@ -132,7 +142,7 @@ export class PlantView {
 			(entries) => {
 				for (const { target, isIntersecting } of entries) {
 					target.tile.visible = isIntersecting;
-					target.tile.draw();
+					if (isIntersecting) target.tile.refresh(this.app);
 				}
 			},
 			{ rootMargin: "200px" },
@@ -265,7 +275,7 @@ export class PlantView {
 			this.tiles.size !== rows.size ||
 			this.lastFilter !== filter + this.state;
 		if (order) this.arrange(shown, now);
-		for (const row of shown) this.tiles.get(row.machine)?.show(row, row.state, model, now);
+		this.showTiles(shown, model, now);
 		for (const tile of this.tiles.values()) tile.draw();
 		const version = cardVersion(this.app, this.alarms);
 		if (this.alarmVersion !== version) {
@@ -276,6 +286,16 @@ export class PlantView {
 			this.journal();
 		}
 	}
+	// Those in sight at once, the others by turns: a thousand at once would cost frames.
+	showTiles(shown, model, now) {
+		const turn = this.turn ?? 0;
+		shown.forEach((row, i) => {
+			const tile = this.tiles.get(row.machine);
+			const due = (i - turn + shown.length) % shown.length < HIDDEN_TILES;
+			if (tile && (tile.visible || tile.state === undefined || due)) tile.show(row, row.state, model, now);
+		});
+		this.turn = shown.length ? (turn + HIDDEN_TILES) % shown.length : 0;
+	}
 	arrange(shown, now) {
 		const priority = { high: 0, medium: 1, low: 2 };
 		const key = (row) =>
@@ -284,7 +304,7 @@ export class PlantView {
 			(a, b) =>
 				key(a) - key(b) ||
 				(LOOK.has(a.state) ? sinceOf(b, b.state) - sinceOf(a, a.state) : 0) ||
-				a.machine.localeCompare(b.machine, undefined, { numeric: true }),
+				BY_NAME.compare(a.machine, b.machine),
 		);
 		const place = (holder, list) => {
 			list.forEach((row, i) => {
