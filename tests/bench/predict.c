@@ -1,0 +1,129 @@
+/* Load on a keep-alive HTTP route: so many connections, each with one request on its way.
+ *
+ *   predict PORT CONNECTIONS COUNT METHOD PATH [BODY]
+ *
+ * Prints {"rate":...,"p50_us":...,"p99_us":...,"failed":...}: answers a second, their times, and
+ * how many were not 200. Knows nothing of Isolde's code. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum { CONNECTIONS_MAX = 64, COUNT_MAX = 1000000, ANSWER_MAX = 1 << 19 };
+
+static struct connection {
+	char answer[ANSWER_MAX];
+	size_t held;
+	int64_t began_ns;
+} connection[CONNECTIONS_MAX];
+static int64_t took_ns[COUNT_MAX];
+static char request[4096];
+static size_t request_len;
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(69);
+}
+
+static int open_connection(int port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	const int on = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
+		die("connect");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+static void ask(struct connection *c, int fd)
+{
+	c->held = 0;
+	c->began_ns = now_ns();
+	if (send(fd, request, request_len, MSG_NOSIGNAL) != (ssize_t)request_len)
+		die("send");
+}
+
+/* The status of a whole answer, 0: more is to come. */
+static int take(struct connection *c, int fd)
+{
+	ssize_t n = recv(fd, c->answer + c->held, ANSWER_MAX - c->held - 1, 0);
+
+	if (n <= 0)
+		die("the connection ended");
+	c->held += (size_t)n;
+	c->answer[c->held] = '\0';
+	const char *end = strstr(c->answer, "\r\n\r\n");
+	const char *length = strcasestr(c->answer, "content-length:");
+	if (!end || !length)
+		return 0;
+	size_t whole = (size_t)(end - c->answer) + 4 + strtoul(length + 15, NULL, 10);
+	return c->held >= whole ? atoi(c->answer + 9) : 0;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return (x > y) - (x < y);
+}
+
+int main(int argc, char **argv)
+{
+	struct pollfd fds[CONNECTIONS_MAX];
+	long connections = argc > 3 ? atol(argv[2]) : 0, count = argc > 3 ? atol(argv[3]) : 0;
+	long asked = 0, answered = 0, failed = 0;
+
+	if (argc < 6 || connections < 1 || connections > CONNECTIONS_MAX || count < connections ||
+		count > COUNT_MAX)
+		return 64;
+	const char *body = argc > 6 ? argv[6] : "";
+	request_len = (size_t)snprintf(request, sizeof(request),
+		"%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+		"Content-Length: %zu\r\n\r\n%s",
+		argv[4], argv[5], strlen(body), body);
+	if (request_len >= sizeof(request))
+		return 64;
+	for (long i = 0; i < connections; i++)
+		fds[i] = (struct pollfd){ .fd = open_connection(atoi(argv[1])), .events = POLLIN };
+	int64_t began_ns = now_ns();
+	for (long i = 0; i < connections; i++, asked++)
+		ask(&connection[i], fds[i].fd);
+	while (answered < count) {
+		if (poll(fds, (nfds_t)connections, 10000) <= 0)
+			die("no answer for 10 s");
+		for (long i = 0; i < connections; i++) {
+			int status = fds[i].revents ? take(&connection[i], fds[i].fd) : 0;
+			if (status == 0)
+				continue;
+			failed += status != 200;
+			took_ns[answered++] = now_ns() - connection[i].began_ns;
+			if (asked < count) {
+				ask(&connection[i], fds[i].fd);
+				asked++;
+			}
+		}
+	}
+	double seconds = (double)(now_ns() - began_ns) / 1e9;
+	qsort(took_ns, (size_t)count, sizeof(*took_ns), ascending);
+	printf("{\"rate\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"failed\":%ld}\n",
+		(double)count / seconds, (double)took_ns[count / 2] / 1e3,
+		(double)took_ns[count * 99 / 100] / 1e3, failed);
+	return 0;
+}
