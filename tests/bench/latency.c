@@ -76,7 +76,8 @@ static size_t put_text(unsigned char *out, const char *text)
 
 	out[0] = (unsigned char)(len >> 8);
 	out[1] = (unsigned char)len;
-	memcpy(out + 2, text, len);
+	for (size_t i = 0; i < len; i++)
+		out[2 + i] = (unsigned char)text[i];
 	return len + 2;
 }
 
@@ -206,6 +207,11 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static double microseconds(long i)
+{
+	return (double)took_ns[i] / 1e3;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 6 || (count = atol(argv[3])) < 1 || count > COUNT_MAX || atof(argv[2]) <= 0)
@@ -229,8 +235,7 @@ int main(int argc, char **argv)
 	if (arrived == 0)
 		return 1;
 	printf("{\"p50_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f,\"missing\":%ld}\n",
-		(double)took_ns[missing + arrived / 2] / 1e3,
-		(double)took_ns[missing + arrived * 99 / 100] / 1e3,
-		(double)took_ns[count - 1] / 1e3, missing);
+		microseconds(missing + arrived / 2), microseconds(missing + arrived * 99 / 100),
+		microseconds(count - 1), missing);
 	return 0;
 }

@@ -84,6 +84,11 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static double microseconds(long i)
+{
+	return (double)took_ns[i] / 1e3;
+}
+
 int main(int argc, char **argv)
 {
 	struct pollfd fds[CONNECTIONS_MAX];
@@ -123,7 +128,7 @@ int main(int argc, char **argv)
 	double seconds = (double)(now_ns() - began_ns) / 1e9;
 	qsort(took_ns, (size_t)count, sizeof(*took_ns), ascending);
 	printf("{\"rate\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"failed\":%ld}\n",
-		(double)count / seconds, (double)took_ns[count / 2] / 1e3,
-		(double)took_ns[count * 99 / 100] / 1e3, failed);
+		(double)count / seconds, microseconds(count / 2), microseconds(count * 99 / 100),
+		failed);
 	return 0;
 }
