@@ -409,12 +409,10 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 		model_destroy(model);
 		return st;
 	}
-	if (options->kind == DETECTOR_FUSED) {
+	if (options->kind == DETECTOR_FUSED)
 		st = train_fused(model, value, rows, options, why);
-	} else {
-		detector_tabulate(&model->detector, FOREST_TABLE_BYTES);
+	else
 		st = calibrate(model, value, rows, scratch, options, why);
-	}
 	model->rows = rows;
 	model->seed = options->seed;
 	free(scratch);
