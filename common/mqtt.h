@@ -85,7 +85,7 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 
 /* Acknowledges received QoS-1 messages, in this order, once they are safe. What came on an
  * earlier connection is passed over: the broker delivers it again. Call it now and then with n = 0
- * too: what the socket has no room for waits for the next call. One thread; only with
+ * too: what the socket has no room for waits for the next call. Any thread but Paho's; only with
  * acknowledge_later, and not after mqtt_stop. */
 void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, size_t n);
 

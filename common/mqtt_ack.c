@@ -78,7 +78,8 @@ struct mqtt_ack {
 	 * PUBACK. */
 	void *net;
 	uint32_t net_generation;
-	/* The sender's: what the socket had no room for. */
+	pthread_mutex_t lock; /* of what follows; taken before Paho's */
+	/* What the socket had no room for. */
 	struct mqtt_receipt *receipt; /* [room] */
 	size_t waiting, room;
 	int64_t moved_ns; /* monotonic: when one last went, or the first began to wait */
@@ -121,6 +122,7 @@ struct mqtt_ack *mqtt_ack_create(const char *client_id)
 		free(ack);
 		return NULL;
 	}
+	pthread_mutex_init(&ack->lock, NULL);
 	pthread_mutex_lock(&registry_lock);
 	ack->next = registry;
 	registry = ack;
@@ -140,6 +142,7 @@ void mqtt_ack_destroy(struct mqtt_ack *ack)
 		}
 	}
 	pthread_mutex_unlock(&registry_lock);
+	pthread_mutex_destroy(&ack->lock);
 	free(ack->receipt);
 	free(ack->client_id);
 	free(ack);
@@ -230,7 +233,7 @@ static size_t send_waiting(struct mqtt_ack *ack)
 	return done;
 }
 
-void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
+static void send_locked(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
 {
 	if (ack->waiting == 0)
 		ack->moved_ns = time_monotonic_ns();
@@ -248,9 +251,19 @@ void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, si
 	memmove(ack->receipt, ack->receipt + done, ack->waiting * sizeof(*ack->receipt));
 }
 
-bool mqtt_ack_stalled_since(const struct mqtt_ack *ack, int64_t ns)
+void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
 {
-	return ack->waiting > 0 && ack->moved_ns < ns;
+	pthread_mutex_lock(&ack->lock);
+	send_locked(ack, receipts, n);
+	pthread_mutex_unlock(&ack->lock);
+}
+
+bool mqtt_ack_stalled_since(struct mqtt_ack *ack, int64_t ns)
+{
+	pthread_mutex_lock(&ack->lock);
+	bool stalled = ack->waiting > 0 && ack->moved_ns < ns;
+	pthread_mutex_unlock(&ack->lock);
+	return stalled;
 }
 
 void mqtt_ack_break(struct mqtt_ack *ack)

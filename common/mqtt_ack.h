@@ -20,13 +20,13 @@ void mqtt_ack_void(struct mqtt_ack *ack);
 uint32_t mqtt_ack_generation(const struct mqtt_ack *ack);
 
 /* Acknowledges `n` messages in this order, behind those that the socket had no room for before;
- * those of an older connection are passed over. n = 0 tries again what waits. One thread, not
+ * those of an older connection are passed over. n = 0 tries again what waits. Any thread but
  * Paho's; waits for Paho's lock, never for the network. */
 void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n);
 
-/* Acknowledgements wait for the socket, and none has gone since `ns` (monotonic). The sender's
+/* Acknowledgements wait for the socket, and none has gone since `ns` (monotonic). Any
  * thread. */
-bool mqtt_ack_stalled_since(const struct mqtt_ack *ack, int64_t ns);
+bool mqtt_ack_stalled_since(struct mqtt_ack *ack, int64_t ns);
 
 /* Ends the present connection, as if its cable were cut. */
 void mqtt_ack_break(struct mqtt_ack *ack);
