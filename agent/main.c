@@ -205,8 +205,17 @@ static bool on_publish(
 	void *context, const char *topic, const char *payload, size_t len, int qos, bool retain)
 {
 	struct agent *agent = context;
-	return mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, MQTT_UNTOLD) ==
-		STATUS_OK;
+	enum status st = qos == 0 && !retain
+		? mqtt_publish_soon(agent->mqtt, topic, payload, len)
+		: mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, MQTT_UNTOLD);
+
+	return st == STATUS_OK;
+}
+
+static void on_flush(void *context)
+{
+	struct agent *agent = context;
+	mqtt_flush(agent->mqtt);
 }
 
 static bool on_send(void *context, const char *topic, const char *payload, size_t len, bool retain,
@@ -280,6 +289,7 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.store = agent->store,
 		.metrics = agent->metrics,
 		.publish = on_publish,
+		.flush = on_flush,
 		.context = agent,
 		.board = agent->board,
 		.plant = agent->plant,

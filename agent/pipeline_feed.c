@@ -23,7 +23,7 @@ enum status feed_create(const struct alerts_config *alerts, struct feed **out, s
 	return *out ? STATUS_OK : fail(why, STATUS_NO_MEMORY, "no memory for the verdict feed");
 }
 
-void feed_flush(struct pipeline *p)
+static void flush_batch(struct pipeline *p)
 {
 	const struct pipeline_options *o = &p->options;
 	struct feed *feed = p->feed;
@@ -39,12 +39,19 @@ void feed_flush(struct pipeline *p)
 	feed->len = 0;
 }
 
+void feed_flush(struct pipeline *p)
+{
+	flush_batch(p);
+	if (p->options.flush)
+		p->options.flush(p->options.context);
+}
+
 static void add_to_batch(struct pipeline *p, const struct verdict *verdict)
 {
 	struct feed *feed = p->feed;
 
 	if (feed->len + VERDICT_TEXT_MAX + 3 > FEED_MAX) /* comma, bracket, end */
-		feed_flush(p);
+		flush_batch(p);
 	feed->text[feed->len++] = feed->verdicts ? ',' : '[';
 	feed->len += verdict_encode(
 		verdict, &p->schema, feed->text + feed->len, FEED_MAX - feed->len - 2);

@@ -245,6 +245,7 @@ static void *work(void *context)
 			run_batch(w, messages, n);
 		} else {
 			mqtt_acknowledge(w->options.mqtt, NULL, 0);
+			mqtt_flush(w->options.mqtt);
 			try_store(w);
 		}
 		run_requests(w);
