@@ -1,5 +1,6 @@
 #include "common/mqtt_socket.h"
 #include "common/mqtt.h"
+#include "common/mqtt_ahead.h"
 #include "common/timeutil.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -40,6 +41,9 @@ void mqtt_quick_start(void)
 /* Data that the other side does not confirm for so long ends the connection. Without it the kernel
  * goes on for some 15 minutes when a cable is pulled. */
 enum { UNCONFIRMED_MS = 20000 };
+
+/* Paho's: no write to the socket is unfinished. Under its socket lock. */
+int Socket_noPendingWrites(int fd);
 
 int __real_connect(int fd, const struct sockaddr *address, socklen_t len);
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len);
@@ -125,8 +129,10 @@ static int connect_local(int fd, size_t place)
 	memcpy(path, sockets.path[place - 1], sizeof(path));
 	pthread_mutex_unlock(&sockets.lock);
 	int error = connect_path(fd, path);
-	if (error == 0)
+	if (error == 0) {
+		mqtt_ahead_add(fd, Socket_noPendingWrites);
 		return 0;
+	}
 	pthread_mutex_lock(&sockets.lock);
 	sockets.failed = place;
 	sockets.error = error;
@@ -149,6 +155,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		(void)setsockopt(
 			fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unconfirmed_ms, sizeof(unconfirmed_ms));
+		mqtt_ahead_add(fd, Socket_noPendingWrites);
 	}
 	return __real_connect(fd, address, len);
 }

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,14 +306,16 @@ static bool in_trouble(struct client *c)
 
 /* ---- urls ---- */
 
-/* `n` letters. */
-static const char *letters(size_t n)
+/* `prefix` and `n` letters behind it. */
+static const char *long_url(const char *prefix, size_t n)
 {
-	static char text[600];
+	static char url[700];
+	size_t len = strlen(prefix);
 
-	memset(text, 'a', n);
-	text[n] = '\0';
-	return text;
+	memcpy(url, prefix, len);
+	memset(url + len, 'a', n);
+	url[len + n] = '\0';
+	return url;
 }
 
 static void check_url(const char *url, const struct mqtt_address *expected)
@@ -357,30 +360,27 @@ static void test_urls(void)
 		"mqtt://broker:18x", "mqtt://broker:1883/", "mqtt://broker/path",
 		"mqtt://user@broker", "unix://", "unix:///", "unix://relative", "unix:/run/broker",
 		"unix:///run/", "unix://user@/run/broker" };
-	char url[700];
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		check_url(good[i].url, &good[i].address);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		check_url(bad[i], NULL);
-	snprintf(url, sizeof(url), "mqtt://%s", letters(MQTT_HOST_MAX + 1));
-	check_url(url, NULL);
+	check_url(long_url("mqtt://", MQTT_HOST_MAX + 1), NULL);
 }
 
 static void test_long_path(void)
 {
-	struct mqtt_address longest = { .local = true };
-	char url[700], list[MQTT_URL_SIZE];
+	struct mqtt_address longest = { .local = true, .host = "/" };
+	const char *url;
+	char first[MQTT_URL_SIZE];
 	bool tls;
 
-	snprintf(longest.host, sizeof(longest.host), "/%s", letters(MQTT_PATH_MAX - 1));
-	snprintf(url, sizeof(url), "unix://%s", longest.host);
-	check_url(url, &longest);
-	snprintf(url, sizeof(url), "unix:///%s", letters(MQTT_PATH_MAX));
-	check_url(url, NULL);
+	memset(longest.host + 1, 'a', MQTT_PATH_MAX - 1);
+	check_url(long_url("unix:///", MQTT_PATH_MAX - 1), &longest);
+	check_url(long_url("unix:///", MQTT_PATH_MAX), NULL);
 	ASSERT_HOLDS(why.text, "at most 107 bytes");
-	snprintf(url, sizeof(url), "mqtt://here,unix:///%s", letters(500));
-	CU_ASSERT_PTR_NOT_NULL(mqtt_next_url(url, list));
+	url = long_url("mqtt://here,unix:///", 500); /* longer than mqtt_next_url gives */
+	CU_ASSERT_PTR_NOT_NULL(mqtt_next_url(url, first));
 	CU_ASSERT_EQUAL(mqtt_check_urls(url, &tls, &why), STATUS_BAD_CONFIG);
 	ASSERT_HOLDS(why.text, "at most 107 bytes");
 }
@@ -990,6 +990,74 @@ static void test_tls(void)
 	kill_broker(&b);
 }
 
+/* ---- reading ahead ---- */
+
+static unsigned char byte_of(size_t message, size_t i)
+{
+	return (unsigned char)(message * 31 + i * 7 + i / 256);
+}
+
+/* Sizes on both sides of what is read at once, and mostly small. */
+static size_t size_of(size_t message)
+{
+	return message % 5 == 0 ? message * 613 % 40000 : message * 17 % 300;
+}
+
+static atomic_size_t intact, broken;
+
+static void check_bytes(void *context, const struct mqtt_message *m)
+{
+	const unsigned char *payload = m->payload;
+	size_t message = atomic_load(&intact) + atomic_load(&broken);
+	bool ok = m->len == size_of(message);
+
+	(void)context;
+	for (size_t i = 0; ok && i < m->len; i++)
+		ok = payload[i] == byte_of(message, i);
+	atomic_fetch_add(ok ? &intact : &broken, 1);
+}
+
+static void send_and_check(const char *url)
+{
+	enum { COUNT = 1500 };
+	static unsigned char data[40000];
+	const char *filter = "t";
+	struct mqtt_options o = { .url = url,
+		.client_id = "ahead",
+		.keepalive_s = 5,
+		.clean_session = true,
+		.filters = &filter,
+		.filter_count = 1,
+		.on_message = check_bytes };
+	struct mqtt *mqtt;
+
+	atomic_store(&intact, 0);
+	atomic_store(&broken, 0);
+	CU_ASSERT_EQUAL_FATAL(mqtt_create(&o, &mqtt, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(mqtt_start(mqtt, &why), STATUS_OK);
+	WAIT_FOR(mqtt_subscribed(mqtt));
+	for (size_t n = 0; n < COUNT; n++) {
+		for (size_t i = 0; i < size_of(n); i++)
+			data[i] = byte_of(n, i);
+		CU_ASSERT_EQUAL_FATAL(
+			mqtt_publish(mqtt, "t", data, size_of(n), 1, false, n), STATUS_OK);
+	}
+	WAIT_FOR(atomic_load(&intact) + atomic_load(&broken) == COUNT);
+	CU_ASSERT_EQUAL(atomic_load(&broken), 0);
+	mqtt_stop(mqtt, 5000);
+	mqtt_destroy(mqtt);
+}
+
+static void test_every_byte(void)
+{
+	if (skip_without_broker())
+		return;
+	struct broker b = run_broker("");
+
+	send_and_check(b.url);
+	kill_broker(&b);
+}
+
 /* ---- over a unix-domain socket ---- */
 
 struct local_broker {
@@ -1037,6 +1105,7 @@ static void test_local(void)
 		CU_ASSERT_EQUAL(kept_of(s, (size_t)i).len, SIZE);
 	}
 	stop(s);
+	send_and_check(l.b.url);
 	kill_broker(&l.b);
 }
 
@@ -1124,6 +1193,7 @@ static CU_TestInfo cases[] = {
 	{ "every publish comes to one end", test_ends_once },
 	{ "threads may publish together", test_threads },
 	{ "TLS is spoken with those whose certificate we know", test_tls },
+	{ "every byte arrives, however it is read", test_every_byte },
 	{ "a unix-domain socket carries both ways", test_local },
 	{ "a socket that comes later, or again, is found", test_local_later },
 	{ "a list may name a socket and a port", test_local_or_not },
