@@ -175,7 +175,7 @@ class Process:
 class Broker:
     def __init__(self, folder, port, local=None):
         """`local`: the path of a unix-domain socket that it listens on as well."""
-        self.port = port
+        self.port, self.local = port, local
         self.configuration = os.path.join(folder, "mosquitto.conf")
         self.log = os.path.join(folder, "broker.log")
         self.process = None
