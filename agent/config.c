@@ -294,10 +294,10 @@ static enum status check_tls(const struct config *config, struct why *why)
 			config, setting_find("mqtt", "key_file"), why, "needs mqtt.cert_file too");
 	if (*mqtt->ca_file && !tls)
 		return refuse_setting(config, setting_find("mqtt", "ca_file"), why,
-			"needs an mqtts:// url; with mqtt:// nothing is encrypted");
+			"needs an mqtts:// url; with others nothing is encrypted");
 	if (*mqtt->cert_file && !tls)
 		return refuse_setting(config, setting_find("mqtt", "cert_file"), why,
-			"needs an mqtts:// url; with mqtt:// nothing is encrypted");
+			"needs an mqtts:// url; with others nothing is encrypted");
 	struct why inner;
 	if (*mqtt->ca_file && mqtt_check_ca(mqtt->ca_file, &inner) != STATUS_OK)
 		return refuse_setting(config, setting_find("mqtt", "ca_file"), why, inner.text);

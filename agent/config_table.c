@@ -112,7 +112,8 @@ static enum status check_token(const char *value, struct why *why)
 /* Every line of help stands in config/agent.conf as well; config_test holds the two together. */
 const struct setting settings[] = {
 	TEXT(mqtt, url, "mqtt://127.0.0.1:1883", 1, check_url,
-		"Brokers tried in turn, with commas: mqtt://host[:1883] or mqtts://host[:8883]."),
+		"Brokers tried in turn, with commas: mqtt://host[:1883], mqtts://host[:8883] or "
+		"unix:///path/to/socket."),
 	TEXT(mqtt, client_id, "isolde-agent", 1, check_client_id,
 		"Our name at the broker and in isolde/<name>/status; unique there, and lasting."),
 	TEXT(mqtt, topic, "factory/{machine}/reading", 1, check_topic,

@@ -20,6 +20,9 @@ foreach(listened SSL_connect SSL_read X509_check_ip_asc) # common/mqtt_tls.h
 	target_link_options(paho INTERFACE -Wl,--wrap=${listened})
 endforeach()
 target_link_options(paho INTERFACE -Wl,--wrap=connect) # common/mqtt_socket.c
+foreach(reading recv poll close) # common/mqtt_ahead.c
+	target_link_options(paho INTERFACE -Wl,--wrap=${reading})
+endforeach()
 foreach(debugging StackTrace_entry StackTrace_exit Log) # common/mqtt_lean.c
 	# Paho comes behind what wraps it, which nothing else asks for: -u does.
 	target_link_options(paho INTERFACE -Wl,--wrap=${debugging} -Wl,-u,__wrap_${debugging})

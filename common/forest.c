@@ -9,7 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 8, FIXED_ONE = 1 << 20 };
+enum {
+	LANES = 8,
+	FIXED_ONE = 1 << 20,
+	/* A pass over the tables grows with the features, walking does not: level at 12
+	 * (tests/bench/growth).
+	 */
+	TABLE_FEATURES = 12,
+};
 
 struct node {
 	double split;
@@ -222,7 +229,7 @@ static inline uint32_t step(const struct node *node, uint32_t at, const double *
 size_t forest_tabulate(struct forest *forest, size_t bytes_max)
 {
 	forest_bits_destroy(forest->bits);
-	forest->bits = bytes_max == 0
+	forest->bits = bytes_max == 0 || forest->columns.features > TABLE_FEATURES
 		? NULL
 		: forest_bits_create(&forest->columns, forest->leaf, bytes_max);
 	return forest->bits ? forest_bits_bytes(forest->bits) : 0;

@@ -42,7 +42,8 @@ const struct forest_columns *forest_columns(const struct forest *forest);
 
 /* Lays the forest out a second time, as bit tables of at most bytes_max bytes, which score the
  * same bits several times faster: before other threads see it. What the tables take; 0 if they
- * would take more (or bytes_max is 0), and scoring walks the trees as before. */
+ * would take more (or bytes_max is 0), or the features are so many that walking is as fast, and
+ * scoring walks the trees as before. */
 size_t forest_tabulate(struct forest *forest, size_t bytes_max);
 
 /* 2^(-E[h(x)] / c(psi)) - 0.5 for x[features]: about -0.1 at the centre of the healthy data, at

@@ -25,8 +25,8 @@ enum {
 
 struct mqtt {
 	MQTTAsync client;
-	char server[MQTT_URLS_MAX * URL_SIZE]; /* as Paho spells them, for people */
-	char uri[MQTT_URLS_MAX][URL_SIZE];     /* tcp://host:port or ssl://host:port */
+	char server[MQTT_URLS_MAX * URL_SIZE]; /* the addresses, for people */
+	char uri[MQTT_URLS_MAX][URL_SIZE];     /* the same as Paho is to have them */
 	char *uris[MQTT_URLS_MAX];
 	int uri_count;
 	bool tls;
@@ -289,12 +289,15 @@ static void on_connect_failed(void *context, MQTTAsync_failureData *data)
 		"client id refused", "the broker is not available", "wrong user name or password",
 		"not allowed; wrong user name or password?" };
 	const char *reason = data && data->message ? data->message : "no answer";
-	if (data && data->code >= 1 && data->code <= 5)
+	bool refused = data && data->code >= 1 && data->code <= 5;
+	if (refused)
 		reason = refusals[data->code];
-	char tls_reason[240];
-	if (mqtt->tls && mqtt_tls_trouble(tls_reason, sizeof(tls_reason)))
-		reason = tls_reason;
-	else if (mqtt->tls && mqtt_tls_shaken() && !(data && data->code >= 1 && data->code <= 5))
+	char inner[240];
+	if (mqtt->tls && mqtt_tls_trouble(inner, sizeof(inner)))
+		reason = inner;
+	else if (mqtt_socket_trouble(inner, sizeof(inner)) && !refused)
+		reason = inner;
+	else if (mqtt->tls && mqtt_tls_shaken() && !refused)
 		reason = "it hung up after the TLS handshake; does it know our certificate?";
 	snprintf(text, sizeof(text), "no connection to the broker %.250s: %.239s; trying again",
 		mqtt->server, reason);
@@ -467,7 +470,8 @@ static enum status check_tls(const struct mqtt_options *o, bool tls, struct why 
 
 	if (!tls && (given(o->ca_file) || given(o->cert_file) || given(o->key_file)))
 		return fail(why, STATUS_BAD_CONFIG,
-			"certificates are given, but with %s nothing is encrypted; use mqtts://",
+			"certificates are given, but with %.200s nothing is encrypted; use "
+			"mqtts://",
 			o->url);
 	if (given(o->cert_file) != given(o->key_file))
 		return fail(why, STATUS_BAD_CONFIG, "a certificate and its key belong together");
@@ -478,22 +482,40 @@ static enum status check_tls(const struct mqtt_options *o, bool tls, struct why 
 	return st;
 }
 
-/* The urls were checked. */
-static void set_servers(struct mqtt *mqtt, const char *list)
+static enum status add_server(
+	struct mqtt *mqtt, const struct mqtt_address *address, struct why *why)
 {
-	char url[MQTT_URL_SIZE], host[256];
-	size_t used = 0;
-	bool tls;
-	int port;
+	char *uri = mqtt->uri[mqtt->uri_count], name[URL_SIZE];
+	size_t used = strlen(mqtt->server);
 
-	while ((list = mqtt_next_url(list, url)) && mqtt->uri_count < MQTT_URLS_MAX &&
-		mqtt_parse_url(url, &tls, host, sizeof(host), &port, NULL) == STATUS_OK) {
-		char *uri = mqtt->uri[mqtt->uri_count];
-		snprintf(uri, URL_SIZE, "%s://%.255s:%d", tls ? "ssl" : "tcp", host, port);
-		used += (size_t)snprintf(mqtt->server + used, sizeof(mqtt->server) - used, "%s%s",
-			mqtt->uri_count ? "," : "", uri);
-		mqtt->uris[mqtt->uri_count++] = uri;
+	snprintf(uri, URL_SIZE, "%s://%s:%d", address->tls ? "ssl" : "tcp", address->host,
+		address->port);
+	snprintf(name, sizeof(name), "%s", uri);
+	if (address->local) {
+		if (!mqtt_socket_uri(address->host, uri, URL_SIZE))
+			return fail(why, STATUS_BAD_CONFIG,
+				"more than %d different unix:// urls in one process",
+				MQTT_SOCKETS_MAX);
+		snprintf(name, sizeof(name), "unix://%s", address->host);
 	}
+	snprintf(mqtt->server + used, sizeof(mqtt->server) - used, "%s%s", used ? "," : "", name);
+	mqtt->uris[mqtt->uri_count++] = uri;
+	return STATUS_OK;
+}
+
+static enum status set_servers(struct mqtt *mqtt, const char *list, struct why *why)
+{
+	struct mqtt_address address;
+	char url[MQTT_URL_SIZE];
+	enum status st = STATUS_OK;
+
+	while (st == STATUS_OK && (list = mqtt_next_url(list, url)) &&
+		mqtt->uri_count < MQTT_URLS_MAX) {
+		st = mqtt_parse_url(url, &address, why);
+		if (st == STATUS_OK)
+			st = add_server(mqtt, &address, why);
+	}
+	return st;
 }
 
 enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, struct why *why)
@@ -516,13 +538,13 @@ enum status mqtt_create(const struct mqtt_options *options, struct mqtt **out, s
 	pthread_mutex_init(&mqtt->lock, NULL);
 	pthread_mutex_init(&mqtt->client_lock, NULL);
 	mqtt->tls = tls;
-	set_servers(mqtt, options->url);
+	st = set_servers(mqtt, options->url, why);
 	bool copied = copy_options(mqtt, options);
 	if (copied && options->acknowledge_later)
 		copied = (mqtt->ack = mqtt_ack_create(mqtt->client_id)) != NULL;
-	if (!copied)
+	if (st == STATUS_OK && !copied)
 		st = fail(why, STATUS_NO_MEMORY, "no memory for a connection");
-	else
+	if (st == STATUS_OK)
 		st = create_client(mqtt, why);
 	if (st != STATUS_OK) {
 		mqtt_destroy(mqtt);

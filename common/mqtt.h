@@ -39,8 +39,8 @@ typedef void mqtt_on_published(void *context, uint64_t token, bool delivered);
 
 enum { MQTT_FILTERS_MAX = 4 };
 struct mqtt_options {
-	const char *url; /* mqtt://host[:1883] or mqtts://host[:8883], or several of one kind with
-			    commas between, tried in turn */
+	const char *url; /* mqtt://host[:1883], mqtts://host[:8883] or unix:///path/to/socket, or
+			    several with commas between, tried in turn; all with TLS or none */
 	const char *client_id;
 	const char *username; /* NULL or "": none */
 	const char *password;
@@ -136,8 +136,18 @@ const char *mqtt_next_url(const char *list, char out[MQTT_URL_SIZE]);
 /* Every url of a list: 1 to MQTT_URLS_MAX, all with TLS or none. */
 enum status mqtt_check_urls(const char *list, bool *tls, struct why *why) MUST_USE;
 
-/* host and port of an mqtt:// or mqtts:// url; refuses a password inside, a path, a bad port. */
-enum status mqtt_parse_url(const char *url, bool *tls, char *host, size_t host_size, int *port,
-	struct why *why) MUST_USE;
+/* Where a broker listens. A path is at most MQTT_PATH_MAX bytes long: what struct sockaddr_un has
+ * room for (Linux, unix(7)). */
+enum { MQTT_HOST_MAX = 255, MQTT_PATH_MAX = 107 };
+struct mqtt_address {
+	bool tls;
+	bool local; /* a unix-domain socket: `host` is its path, there is no port */
+	char host[MQTT_HOST_MAX + 1]; /* an IPv6 address in its brackets */
+	int port;
+};
+
+/* An mqtt://, mqtts:// or unix:// url. Refuses a password inside, a path behind a host, a bad port,
+ * and of a socket what is no whole path or too long for one. */
+enum status mqtt_parse_url(const char *url, struct mqtt_address *out, struct why *why) MUST_USE;
 
 #endif

@@ -2,42 +2,67 @@
 #include "common/number.h"
 #include <string.h>
 
-enum status mqtt_parse_url(
-	const char *url, bool *tls, char *host, size_t host_size, int *port, struct why *why)
+static enum status parse_path(
+	const char *url, const char *path, struct mqtt_address *out, struct why *why)
 {
-	static const char plain[] = "mqtt://", secure[] = "mqtts://";
-	const char *at;
+	size_t len = strlen(path);
+
+	if (*path != '/' || path[len - 1] == '/')
+		return fail(why, STATUS_BAD_CONFIG,
+			"\"%.100s\" names no socket by its whole path; it is unix:///path/to/socket",
+			url);
+	if (len > MQTT_PATH_MAX)
+		return fail(why, STATUS_BAD_CONFIG,
+			"\"%.100s...\": the path of a socket has at most %d bytes", url,
+			MQTT_PATH_MAX);
+	*out = (struct mqtt_address){ .local = true };
+	memcpy(out->host, path, len + 1);
+	return STATUS_OK;
+}
+
+static enum status parse_host(
+	const char *url, const char *at, bool tls, struct mqtt_address *out, struct why *why)
+{
+	bool bracket = *at == '[';
+	size_t len = bracket ? strcspn(at, "]") + 1 : strcspn(at, ":/");
+	long long port = tls ? 8883 : 1883;
+
+	if (len == 0 || len > MQTT_HOST_MAX || (bracket && (len < 3 || at[len - 1] != ']')))
+		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\" names no host", url);
+	const char *rest = at + len;
+	if (*rest == ':' && !number_parse_integer(rest + 1, 1, 65535, &port))
+		return fail(why, STATUS_BAD_CONFIG,
+			"\"%.100s\": the port is not a number of 1 .. 65535", url);
+	if (*rest != ':' && *rest != '\0')
+		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\": a broker url has no path", url);
+	*out = (struct mqtt_address){ .tls = tls, .port = (int)port };
+	memcpy(out->host, at, len);
+	return STATUS_OK;
+}
+
+/* What follows the scheme, NULL if the url has another one. */
+static const char *behind(const char *url, const char *scheme)
+{
+	size_t len = strlen(scheme);
+
+	return strncmp(url, scheme, len) == 0 ? url + len : NULL;
+}
+
+enum status mqtt_parse_url(const char *url, struct mqtt_address *out, struct why *why)
+{
+	const char *rest;
 
 	if (strchr(url, '@')) /* the url itself is not shown: it may hold a password */
 		return fail(why, STATUS_BAD_CONFIG,
 			"a broker url holds no user and password; there are settings for them");
-	if (strncmp(url, plain, sizeof(plain) - 1) == 0) {
-		*tls = false;
-		at = url + sizeof(plain) - 1;
-	} else if (strncmp(url, secure, sizeof(secure) - 1) == 0) {
-		*tls = true;
-		at = url + sizeof(secure) - 1;
-	} else {
-		return fail(why, STATUS_BAD_CONFIG,
-			"\"%.100s\" begins neither with mqtt:// nor mqtts://", url);
-	}
-
-	size_t len = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/");
-	bool bracket = *at == '[';
-	if (len == 0 || len >= host_size || (bracket && (len < 3 || at[len - 1] != ']')))
-		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\" names no host", url);
-	memcpy(host, at, len);
-	host[len] = '\0';
-	at += len;
-
-	long long number = *tls ? 8883 : 1883;
-	if (*at == ':' && !number_parse_integer(at + 1, 1, 65535, &number))
-		return fail(why, STATUS_BAD_CONFIG,
-			"\"%.100s\": the port is not a number of 1 .. 65535", url);
-	if (*at != ':' && *at != '\0')
-		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\": a broker url has no path", url);
-	*port = (int)number;
-	return STATUS_OK;
+	if ((rest = behind(url, "unix://")))
+		return parse_path(url, rest, out, why);
+	if ((rest = behind(url, "mqtt://")))
+		return parse_host(url, rest, false, out, why);
+	if ((rest = behind(url, "mqtts://")))
+		return parse_host(url, rest, true, out, why);
+	return fail(why, STATUS_BAD_CONFIG,
+		"\"%.100s\" begins with none of mqtt://, mqtts:// and unix://", url);
 }
 
 const char *mqtt_next_url(const char *list, char out[MQTT_URL_SIZE])
@@ -56,24 +81,23 @@ const char *mqtt_next_url(const char *list, char out[MQTT_URL_SIZE])
 
 enum status mqtt_check_urls(const char *list, bool *tls, struct why *why)
 {
-	char url[MQTT_URL_SIZE], host[256];
+	struct mqtt_address address;
+	char url[MQTT_URL_SIZE];
 	size_t count = 0;
-	bool secure;
-	int port;
 
 	for (const char *at = list; (at = mqtt_next_url(at, url)); count++) {
-		enum status st = mqtt_parse_url(url, &secure, host, sizeof(host), &port, why);
+		enum status st = mqtt_parse_url(url, &address, why);
 		if (st != STATUS_OK)
 			return st;
 		if (count == MQTT_URLS_MAX)
 			return fail(
 				why, STATUS_BAD_CONFIG, "more than %d broker urls", MQTT_URLS_MAX);
-		if (count > 0 && secure != *tls)
+		if (count > 0 && address.tls != *tls)
 			return fail(why, STATUS_BAD_CONFIG,
-				"\"%.100s\": mqtt:// and mqtts:// in one list; a broker that is away "
-				"must not make the next connection one without TLS",
+				"\"%.100s\": with and without mqtts:// in one list; a broker that is "
+				"away must not make the next connection one without TLS",
 				url);
-		*tls = secure;
+		*tls = address.tls;
 	}
 	if (count == 0)
 		return fail(why, STATUS_BAD_CONFIG, "\"%.100s\" names no broker", list);

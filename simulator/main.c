@@ -143,8 +143,8 @@ enum publish_key {
 };
 
 static const struct argp_option publish_words[] = {
-	{ "broker", KEY_BROKER, "URL", 0, "mqtt://HOST[:PORT] or mqtts:// (mqtt://127.0.0.1:1883)",
-		1 },
+	{ "broker", KEY_BROKER, "URL", 0,
+		"mqtt://HOST[:PORT], mqtts:// or unix:///PATH (mqtt://127.0.0.1:1883)", 1 },
 	{ "username", KEY_USERNAME, "NAME", 0, "For a broker that asks for one", 1 },
 	{ "password-file", KEY_PASSWORD_FILE, "FILE", 0, "Its first line is the password", 1 },
 	{ "ca-file", KEY_CA_FILE, "FILE", 0, "Certificates to trust with mqtts://", 1 },
@@ -182,12 +182,10 @@ struct publish_input {
 
 static void check_broker(struct argp_state *state, const char *url)
 {
-	bool tls;
-	char host[256];
-	int port;
+	struct mqtt_address address;
 	struct why why;
 
-	if (mqtt_parse_url(url, &tls, host, sizeof(host), &port, &why) != STATUS_OK)
+	if (mqtt_parse_url(url, &address, &why) != STATUS_OK)
 		argp_error(state, "--broker: %s", why.text);
 }
 

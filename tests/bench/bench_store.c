@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 		return 64;
 	}
 	size_t rows = strtoul(argv[2], NULL, 10) / BATCH * BATCH;
-	bench_schema(&schema);
+	bench_schema(&schema, 3);
 	unlink(argv[1]);
 	check(store_open(argv[1], STORE_WRITE, &store, &why), &why);
 	int64_t began = time_monotonic_ns();

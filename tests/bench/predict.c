@@ -4,17 +4,13 @@
  *
  * Prints {"rate":...,"p50_us":...,"p99_us":...,"failed":...}: answers a second, their times, and
  * how many were not 200. Knows nothing of Isolde's code. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include "tests/bench/net.h"
 #include <poll.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 
 enum { CONNECTIONS_MAX = 64, COUNT_MAX = 1000000, ANSWER_MAX = 1 << 19 };
 
@@ -27,38 +23,11 @@ static int64_t took_ns[COUNT_MAX];
 static char request[4096];
 static size_t request_len;
 
-static int64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(69);
-}
-
-static int open_connection(int port)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	const int on = 1;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
-		die("connect");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return fd;
-}
-
 static void ask(struct connection *c, int fd)
 {
 	c->held = 0;
-	c->began_ns = now_ns();
-	if (send(fd, request, request_len, MSG_NOSIGNAL) != (ssize_t)request_len)
-		die("send");
+	c->began_ns = net_now_ns();
+	net_send(fd, request, request_len);
 }
 
 /* The status of a whole answer, 0: more is to come. */
@@ -67,7 +36,7 @@ static int take(struct connection *c, int fd)
 	ssize_t n = recv(fd, c->answer + c->held, ANSWER_MAX - c->held - 1, 0);
 
 	if (n <= 0)
-		die("the connection ended");
+		net_die("the connection ended");
 	c->held += (size_t)n;
 	c->answer[c->held] = '\0';
 	const char *end = strstr(c->answer, "\r\n\r\n");
@@ -76,17 +45,6 @@ static int take(struct connection *c, int fd)
 		return 0;
 	size_t whole = (size_t)(end - c->answer) + 4 + strtoul(length + 15, NULL, 10);
 	return c->held >= whole ? atoi(c->answer + 9) : 0;
-}
-
-static int ascending(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-	return (x > y) - (x < y);
-}
-
-static double microseconds(long i)
-{
-	return (double)took_ns[i] / 1e3;
 }
 
 int main(int argc, char **argv)
@@ -106,29 +64,29 @@ int main(int argc, char **argv)
 	if (request_len >= sizeof(request))
 		return 64;
 	for (long i = 0; i < connections; i++)
-		fds[i] = (struct pollfd){ .fd = open_connection(atoi(argv[1])), .events = POLLIN };
-	int64_t began_ns = now_ns();
+		fds[i] = (struct pollfd){ .fd = net_connect(argv[1]), .events = POLLIN };
+	int64_t began_ns = net_now_ns();
 	for (long i = 0; i < connections; i++, asked++)
 		ask(&connection[i], fds[i].fd);
 	while (answered < count) {
 		if (poll(fds, (nfds_t)connections, 10000) <= 0)
-			die("no answer for 10 s");
+			net_die("no answer for 10 s");
 		for (long i = 0; i < connections; i++) {
 			int status = fds[i].revents ? take(&connection[i], fds[i].fd) : 0;
 			if (status == 0)
 				continue;
 			failed += status != 200;
-			took_ns[answered++] = now_ns() - connection[i].began_ns;
+			took_ns[answered++] = net_now_ns() - connection[i].began_ns;
 			if (asked < count) {
 				ask(&connection[i], fds[i].fd);
 				asked++;
 			}
 		}
 	}
-	double seconds = (double)(now_ns() - began_ns) / 1e9;
-	qsort(took_ns, (size_t)count, sizeof(*took_ns), ascending);
+	double seconds = (double)(net_now_ns() - began_ns) / 1e9;
+	net_sort(took_ns, (size_t)count);
 	printf("{\"rate\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"failed\":%ld}\n",
-		(double)count / seconds, microseconds(count / 2), microseconds(count * 99 / 100),
-		failed);
+		(double)count / seconds, net_quantile_us(took_ns, (size_t)count, 0.5),
+		net_quantile_us(took_ns, (size_t)count, 0.99), failed);
 	return 0;
 }

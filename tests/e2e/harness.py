@@ -173,8 +173,9 @@ class Process:
 
 
 class Broker:
-    def __init__(self, folder, port):
-        self.port = port
+    def __init__(self, folder, port, local=None):
+        """`local`: the path of a unix-domain socket that it listens on as well."""
+        self.port, self.local = port, local
         self.configuration = os.path.join(folder, "mosquitto.conf")
         self.log = os.path.join(folder, "broker.log")
         self.process = None
@@ -184,6 +185,8 @@ class Broker:
         text = re.sub(r"(?m)^persistence_location .*", f"persistence_location {folder}/", text)
         if os.geteuid() == 0:
             text += "user root\n"
+        if local:
+            text += f"listener 0 {local}\n"
         with open(self.configuration, "w", encoding="utf-8") as file:
             file.write(text)
 

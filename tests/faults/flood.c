@@ -2,8 +2,9 @@
  * numbered by machine, with a ledger of its own. It keeps every message until its PUBACK, and sends
  * what is missing again after a reconnect, byte for byte. Knows nothing of Isolde's code.
  *
- *   flood PORT COUNT [--machines N] [--rate R] [--window W] [--name PREFIX] [--first SEQ]
+ *   flood ADDRESS COUNT [--machines N] [--rate R] [--window W] [--name PREFIX] [--first SEQ]
  *
+ * ADDRESS is a port of 127.0.0.1 or the path of a unix-domain socket.
  * COUNT readings in all, 0: until SIGTERM; then it waits for what is on its way. Ten times a second
  * a line on stdout says how far it is: {"acknowledged":...}. The last line on stdout:
  * {"published":...,"acknowledged":...,"resent":...,"connects":...}. Exit code 1 if some were not
@@ -21,16 +22,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { WINDOW_MAX = 60000, PACKET_MAX = 400, OUT_SIZE = 1 << 18, PATIENCE_S = 60 };
 
 static struct {
-	int port, machines, window;
+	int machines, window;
 	double rate;
 	uint64_t count, first;
-	const char *name;
+	const char *address, *name;
 } options = { .machines = 10, .window = 2000, .name = "flood" };
 
 static volatile sig_atomic_t stopping;
@@ -98,19 +100,36 @@ static bool send_all(int fd, const unsigned char *data, size_t len)
 	return true;
 }
 
+/* -1: nobody listens there. */
+static int connect_address(const char *address)
+{
+	struct sockaddr_un local = { .sun_family = AF_UNIX };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)atoi(address)) };
+	const int on = 1;
+	bool path = *address == '/';
+	int fd = socket(path ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	snprintf(local.sun_path, sizeof(local.sun_path), "%s", address);
+	if (connect(fd, path ? (struct sockaddr *)&local : (struct sockaddr *)&to,
+		    path ? sizeof(local) : sizeof(to)) != 0) {
+		close(fd);
+		return -1;
+	}
+	if (!path)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
 /* A persistent session, so that the broker too knows what it has. */
 static int connect_broker(void)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)options.port) };
 	unsigned char packet[128], answer[4], *at = packet + 2;
-	const int on = 1;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = connect_address(options.address);
 
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		goto failed;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (fd < 0)
+		return -1;
 	at = put_text(at, "MQTT", 4);
 	*at++ = 4;
 	*at++ = 0;
@@ -285,7 +304,7 @@ int main(int argc, char **argv)
 
 	if (argc < 3)
 		return 64;
-	options.port = atoi(argv[1]);
+	options.address = argv[1];
 	options.count = strtoull(argv[2], NULL, 10);
 	for (int i = 3; i + 1 < argc; i += 2) {
 		if (!take_option(argv[i], argv[i + 1]))

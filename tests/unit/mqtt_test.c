@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,7 @@ struct broker {
 	pid_t pid;
 	int port;
 	bool tls;
-	char url[64];
+	char url[128];
 	char config[256];
 };
 
@@ -305,72 +306,105 @@ static bool in_trouble(struct client *c)
 
 /* ---- urls ---- */
 
+/* `prefix` and `n` letters behind it. */
+static const char *long_url(const char *prefix, size_t n)
+{
+	static char url[700];
+	size_t len = strlen(prefix);
+
+	memcpy(url, prefix, len);
+	memset(url + len, 'a', n);
+	url[len + n] = '\0';
+	return url;
+}
+
+static void check_url(const char *url, const struct mqtt_address *expected)
+{
+	struct mqtt_address found = { .port = -1, .host = "untouched" };
+
+	why.text[0] = '\0';
+	enum status st = mqtt_parse_url(url, &found, &why);
+	if (st != (expected ? STATUS_OK : STATUS_BAD_CONFIG))
+		fprintf(stderr, "\n%s: %d\n", url, (int)st);
+	CU_ASSERT_EQUAL(st, expected ? STATUS_OK : STATUS_BAD_CONFIG);
+	if (expected) {
+		CU_ASSERT_STRING_EQUAL(found.host, expected->host);
+		CU_ASSERT_EQUAL(found.tls, expected->tls);
+		CU_ASSERT_EQUAL(found.local, expected->local);
+		CU_ASSERT_EQUAL(found.port, expected->port);
+	} else {
+		CU_ASSERT_STRING_EQUAL(found.host, "untouched");
+		CU_ASSERT_NOT_EQUAL(why.text[0], '\0');
+	}
+}
+
 static void test_urls(void)
 {
 	static const struct {
-		const char *url, *host; /* NULL: refused */
-		bool tls;
-		int port;
-	} table[] = {
-		{ "mqtt://127.0.0.1", "127.0.0.1", false, 1883 },
-		{ "mqtt://127.0.0.1:1", "127.0.0.1", false, 1 },
-		{ "mqtt://broker.example:65535", "broker.example", false, 65535 },
-		{ "mqtts://broker", "broker", true, 8883 },
-		{ "mqtts://broker:8884", "broker", true, 8884 },
-		{ "mqtt://[::1]", "[::1]", false, 1883 },
-		{ "mqtts://[fe80::1]:99", "[fe80::1]", true, 99 },
-		{ .url = "" },
-		{ .url = "mqtt://" },
-		{ .url = "mqtt://:1883" },
-		{ .url = "mqtt://[]" },
-		{ .url = "mqtt://[::1" },
-		{ .url = "mqtt://[::1]x" },
-		{ .url = "tcp://broker" },
-		{ .url = "broker:1883" },
-		{ .url = "mqtt:/broker" },
-		{ .url = "mqtt://broker:" },
-		{ .url = "mqtt://broker:0" },
-		{ .url = "mqtt://broker:65536" },
-		{ .url = "mqtt://broker:-1" },
-		{ .url = "mqtt://broker:18x" },
-		{ .url = "mqtt://broker:1883/" },
-		{ .url = "mqtt://broker/path" },
-		{ .url = "mqtt://user@broker" },
-		{ .url = "mqtt://a-host-name-that-is-too-long" },
+		const char *url;
+		struct mqtt_address address;
+	} good[] = {
+		{ "mqtt://127.0.0.1", { .host = "127.0.0.1", .port = 1883 } },
+		{ "mqtt://127.0.0.1:1", { .host = "127.0.0.1", .port = 1 } },
+		{ "mqtt://broker.example:65535", { .host = "broker.example", .port = 65535 } },
+		{ "mqtts://broker", { .tls = true, .host = "broker", .port = 8883 } },
+		{ "mqtts://broker:8884", { .tls = true, .host = "broker", .port = 8884 } },
+		{ "mqtt://[::1]", { .host = "[::1]", .port = 1883 } },
+		{ "mqtts://[fe80::1]:99", { .tls = true, .host = "[fe80::1]", .port = 99 } },
+		{ "unix:///run/broker.sock", { .local = true, .host = "/run/broker.sock" } },
+		{ "unix:///a:1", { .local = true, .host = "/a:1" } },
 	};
+	static const char *const bad[] = { "", "mqtt://", "mqtt://:1883", "mqtt://[]",
+		"mqtt://[::1", "mqtt://[::1]x", "tcp://broker", "broker:1883", "mqtt:/broker",
+		"mqtt://broker:", "mqtt://broker:0", "mqtt://broker:65536", "mqtt://broker:-1",
+		"mqtt://broker:18x", "mqtt://broker:1883/", "mqtt://broker/path",
+		"mqtt://user@broker", "unix://", "unix:///", "unix://relative", "unix:/run/broker",
+		"unix:///run/", "unix://user@/run/broker" };
 
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		char host[20] = "?";
-		bool tls = false;
-		int port = -1;
-		why.text[0] = '\0';
-		enum status st =
-			mqtt_parse_url(table[i].url, &tls, host, sizeof(host), &port, &why);
-		if (st != (table[i].host ? STATUS_OK : STATUS_BAD_CONFIG))
-			fprintf(stderr, "\n%s: %d\n", table[i].url, (int)st);
-		CU_ASSERT_EQUAL(st, table[i].host ? STATUS_OK : STATUS_BAD_CONFIG);
-		if (table[i].host) {
-			CU_ASSERT_STRING_EQUAL(host, table[i].host);
-			CU_ASSERT_EQUAL(tls, table[i].tls);
-			CU_ASSERT_EQUAL(port, table[i].port);
-		} else {
-			CU_ASSERT_NOT_EQUAL(why.text[0], '\0');
-		}
-	}
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		check_url(good[i].url, &good[i].address);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		check_url(bad[i], NULL);
+	check_url(long_url("mqtt://", MQTT_HOST_MAX + 1), NULL);
+}
+
+static void test_long_path(void)
+{
+	struct mqtt_address longest = { .local = true, .host = "/" };
+	const char *url;
+	char first[MQTT_URL_SIZE];
+	bool tls;
+
+	memset(longest.host + 1, 'a', MQTT_PATH_MAX - 1);
+	check_url(long_url("unix:///", MQTT_PATH_MAX - 1), &longest);
+	check_url(long_url("unix:///", MQTT_PATH_MAX), NULL);
+	ASSERT_HOLDS(why.text, "at most 107 bytes");
+	url = long_url("mqtt://here,unix:///", 500); /* longer than mqtt_next_url gives */
+	CU_ASSERT_PTR_NOT_NULL(mqtt_next_url(url, first));
+	CU_ASSERT_EQUAL(mqtt_check_urls(url, &tls, &why), STATUS_BAD_CONFIG);
+	ASSERT_HOLDS(why.text, "at most 107 bytes");
+}
+
+static void test_lists(void)
+{
+	bool tls = true;
+
+	CU_ASSERT_EQUAL(mqtt_check_urls("unix:///a, mqtt://b", &tls, &why), STATUS_OK);
+	CU_ASSERT_FALSE(tls);
+	CU_ASSERT_EQUAL(mqtt_check_urls("mqtts://a,unix:///b", &tls, &why), STATUS_BAD_CONFIG);
+	ASSERT_HOLDS(why.text, "without TLS");
+	CU_ASSERT_EQUAL(mqtt_check_urls("unix:///a,mqtts://b", &tls, &why), STATUS_BAD_CONFIG);
 }
 
 /* The sentence may be logged: a password in it would be, too. */
 static void test_secret_url(void)
 {
 	static const char *const urls[] = { "mqtt://user:hunter2@broker", "mqtts://u:hunter2@b:1",
-		"tcp://user:hunter2@broker", "user:hunter2@broker" };
-	char host[64];
-	bool tls;
-	int port;
+		"tcp://user:hunter2@broker", "user:hunter2@broker", "unix://u:hunter2@/run/b" };
+	struct mqtt_address address;
 
-	for (int i = 0; i < 4; i++) {
-		CU_ASSERT_EQUAL(mqtt_parse_url(urls[i], &tls, host, sizeof(host), &port, &why),
-			STATUS_BAD_CONFIG);
+	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+		CU_ASSERT_EQUAL(mqtt_parse_url(urls[i], &address, &why), STATUS_BAD_CONFIG);
 		CU_ASSERT_PTR_NULL(strstr(why.text, "hunter2"));
 		ASSERT_HOLDS(why.text, "password");
 	}
@@ -1072,8 +1106,191 @@ static void test_tls(void)
 	kill_broker(&b);
 }
 
+/* ---- reading ahead ---- */
+
+static unsigned char byte_of(size_t message, size_t i)
+{
+	return (unsigned char)(message * 31 + i * 7 + i / 256);
+}
+
+/* Sizes on both sides of what is read at once, and mostly small. */
+static size_t size_of(size_t message)
+{
+	return message % 5 == 0 ? message * 613 % 40000 : message * 17 % 300;
+}
+
+static atomic_size_t intact, broken;
+
+static void check_bytes(void *context, const struct mqtt_message *m)
+{
+	const unsigned char *payload = m->payload;
+	size_t message = atomic_load(&intact) + atomic_load(&broken);
+	bool ok = m->len == size_of(message);
+
+	(void)context;
+	for (size_t i = 0; ok && i < m->len; i++)
+		ok = payload[i] == byte_of(message, i);
+	atomic_fetch_add(ok ? &intact : &broken, 1);
+}
+
+static void send_and_check(const char *url)
+{
+	enum { COUNT = 1500 };
+	static unsigned char data[40000];
+	const char *filter = "t";
+	struct mqtt_options o = { .url = url,
+		.client_id = "ahead",
+		.keepalive_s = 5,
+		.clean_session = true,
+		.filters = &filter,
+		.filter_count = 1,
+		.on_message = check_bytes };
+	struct mqtt *mqtt;
+
+	atomic_store(&intact, 0);
+	atomic_store(&broken, 0);
+	CU_ASSERT_EQUAL_FATAL(mqtt_create(&o, &mqtt, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(mqtt_start(mqtt, &why), STATUS_OK);
+	WAIT_FOR(mqtt_subscribed(mqtt));
+	for (size_t n = 0; n < COUNT; n++) {
+		for (size_t i = 0; i < size_of(n); i++)
+			data[i] = byte_of(n, i);
+		CU_ASSERT_EQUAL_FATAL(
+			mqtt_publish(mqtt, "t", data, size_of(n), 1, false, n), STATUS_OK);
+	}
+	WAIT_FOR(atomic_load(&intact) + atomic_load(&broken) == COUNT);
+	CU_ASSERT_EQUAL(atomic_load(&broken), 0);
+	mqtt_stop(mqtt, 5000);
+	mqtt_destroy(mqtt);
+}
+
+static void test_every_byte(void)
+{
+	if (skip_without_broker())
+		return;
+	struct broker b = run_broker("");
+
+	send_and_check(b.url);
+	kill_broker(&b);
+}
+
+/* ---- over a unix-domain socket ---- */
+
+struct local_broker {
+	struct broker b; /* b.url is the socket's; it listens on a port, too */
+	char path[108];
+};
+
+static struct local_broker make_local_broker(void)
+{
+	static int number;
+	struct local_broker l;
+	char name[32], line[160];
+
+	snprintf(name, sizeof(name), "broker-%d.sock", number++);
+	snprintf(l.path, sizeof(l.path), "%s", unit_path(name));
+	snprintf(line, sizeof(line), "listener 0 %s\n", l.path);
+	l.b = make_broker(line, false);
+	snprintf(l.b.url, sizeof(l.b.url), "unix://%s", l.path);
+	return l;
+}
+
+/* More than the socket takes at once, both ways. */
+static void test_local(void)
+{
+	enum { COUNT = 5000, SIZE = 1000 };
+	static char text[SIZE];
+
+	if (skip_without_broker())
+		return;
+	struct local_broker l = make_local_broker();
+	start_broker(&l.b);
+	struct client *s = subscriber(&l.b, "local", "t");
+	memset(text, 'x', sizeof(text));
+	for (uint64_t i = 0; i < COUNT; i++) {
+		snprintf(text, sizeof(text), "%d", (int)i);
+		text[strlen(text)] = ' ';
+		CU_ASSERT_EQUAL_FATAL(
+			mqtt_publish(s->mqtt, "t", text, SIZE, 1, false, i), STATUS_OK);
+	}
+	WAIT_FOR(ended_of(s) == COUNT);
+	CU_ASSERT_EQUAL(s->delivered, COUNT);
+	WAIT_FOR(messages_of(s) == COUNT);
+	for (int i = 0; i < KEPT_MAX; i++) {
+		CU_ASSERT_EQUAL(atoi(kept_of(s, (size_t)i).payload), i);
+		CU_ASSERT_EQUAL(kept_of(s, (size_t)i).len, SIZE);
+	}
+	stop(s);
+	send_and_check(l.b.url);
+	kill_broker(&l.b);
+}
+
+static void test_local_later(void)
+{
+	if (skip_without_broker())
+		return;
+	struct local_broker l = make_local_broker();
+	struct mqtt_options o = options_for(&l.b, "early");
+	const char *filter = "t";
+	o.filters = &filter;
+	o.filter_count = 1;
+	struct client *c = connect_with(o);
+
+	WAIT_FOR(in_trouble(c));
+	ends_with_trouble(c, l.b.url);
+	ends_with_trouble(c, ".sock: No such file or directory; trying again");
+	for (uint64_t connects = 1; connects <= 2; connects++) {
+		start_broker(&l.b);
+		WAIT_FOR(mqtt_subscribed(c->mqtt));
+		CU_ASSERT_EQUAL(mqtt_connects(c->mqtt), connects);
+		CU_ASSERT_FALSE(in_trouble(c));
+		CU_ASSERT_EQUAL(publish(c, "t", "x", 1, false, connects), STATUS_OK);
+		WAIT_FOR(messages_of(c) == connects);
+		kill_broker(&l.b); /* leaves its socket behind */
+		WAIT_FOR(!mqtt_connected(c->mqtt));
+		CU_ASSERT_TRUE(in_trouble(c));
+	}
+	stop(c);
+}
+
+/* Of two brokers the one that is there; and the other way round. */
+static void test_local_or_not(void)
+{
+	if (skip_without_broker())
+		return;
+	struct local_broker l = make_local_broker();
+	char url[400];
+	struct mqtt_options o = options_for(&l.b, "either");
+	start_broker(&l.b);
+
+	o.url = url;
+	snprintf(url, sizeof(url), "unix://%s-not,mqtt://127.0.0.1:%d", l.path, l.b.port);
+	struct client *c = connect_with(o);
+	WAIT_FOR(mqtt_connected(c->mqtt));
+	stop(c);
+	snprintf(url, sizeof(url), "mqtt://127.0.0.1:%d,unix://%s", unit_free_port(), l.path);
+	c = connect_with(o);
+	WAIT_FOR(mqtt_connected(c->mqtt));
+	stop(c);
+	kill_broker(&l.b);
+}
+
+static void test_local_certificates(void)
+{
+	struct mqtt_options o = {
+		.url = "unix:///run/broker", .client_id = "c", .ca_file = "/etc/ssl/ca"
+	};
+	struct mqtt *mqtt = NULL;
+
+	CU_ASSERT_EQUAL(mqtt_create(&o, &mqtt, &why), STATUS_BAD_CONFIG);
+	CU_ASSERT_PTR_NULL(mqtt);
+	ASSERT_HOLDS(why.text, "unix:///run/broker nothing is encrypted");
+}
+
 static CU_TestInfo cases[] = {
 	{ "urls name scheme, host and port", test_urls },
+	{ "a socket's path has an end", test_long_path },
+	{ "a list of urls has TLS throughout or nowhere", test_lists },
 	{ "a password in a url is not repeated", test_secret_url },
 	{ "before its start nothing is sent", test_not_started },
 	{ "what is published is received as it was sent", test_publish_subscribe },
@@ -1095,6 +1312,11 @@ static CU_TestInfo cases[] = {
 	{ "every publish comes to one end", test_ends_once },
 	{ "threads may publish together", test_threads },
 	{ "TLS is spoken with those whose certificate we know", test_tls },
+	{ "every byte arrives, however it is read", test_every_byte },
+	{ "a unix-domain socket carries both ways", test_local },
+	{ "a socket that comes later, or again, is found", test_local_later },
+	{ "a list may name a socket and a port", test_local_or_not },
+	{ "certificates do not go with a socket", test_local_certificates },
 	CU_TEST_INFO_NULL,
 };
 

@@ -1,0 +1,10 @@
+/* Reading ahead on Paho's sockets. Part of the mqtt module; nobody else includes it. */
+#ifndef ISOLDE_COMMON_MQTT_AHEAD_H
+#define ISOLDE_COMMON_MQTT_AHEAD_H
+
+/* From now on, and until it is closed, `fd` is read in large pieces. Only if it is non-blocking;
+ * without memory it is read as before. `all_written(fd)` says, under Paho's socket lock, that no
+ * write to it is unfinished. */
+void mqtt_ahead_add(int fd, int (*all_written)(int fd));
+
+#endif
