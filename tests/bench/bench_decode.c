@@ -30,7 +30,7 @@ static void compare(const char *name, const char *json)
 	double ours[PIECES], general[PIECES], ratio[PIECES];
 	struct schema schema;
 
-	bench_schema(&schema);
+	bench_schema(&schema, 3);
 	for (int piece = 0; piece < PIECES; piece++) {
 		ours[piece] = time_way(false, json, &schema);
 		general[piece] = time_way(true, json, &schema);
