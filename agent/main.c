@@ -578,7 +578,8 @@ static enum status make_store(struct agent *agent, struct why *why)
 		(st = store_leave_checkpoints(agent->store, why)) ||
 		(st = store_stop_at(
 			 agent->store, config->reserve_mb * INT64_C(1048576) / 4, why)) ||
-		(st = checkpointer_start(config->path, agent->metrics, &agent->checkpointer, why)))
+		(st = checkpointer_start(
+			 config->path, agent->metrics, strict, &agent->checkpointer, why)))
 		return st;
 	open_reserve(agent);
 	return outbox_create(agent->store, (size_t)agent->config->alerts.outbox_max, on_send, agent,

@@ -1,7 +1,8 @@
 /* A thread that waits for the disk, so that the worker does not: what was committed is synced,
  * and then its messages are acknowledged. Whatever commits happen meanwhile are synced together
- * next. Readings wait for a disk that fails as long as the worker lets them wait for a store that
- * does (`hold_ms`); then they are acknowledged, and counted. */
+ * next, and where few come they wait for each other, at most 400 ms. Readings wait for a disk that
+ * fails as long as the worker lets them wait for a store that does (`hold_ms`); then they are
+ * acknowledged, and counted. */
 #ifndef ISOLDE_AGENT_SYNCER_H
 #define ISOLDE_AGENT_SYNCER_H
 
