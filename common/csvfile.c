@@ -14,7 +14,7 @@ enum { COLUMNS_MAX = FEATURES_MAX + 3 };
 /* libcsv hands over cells and row ends; this is what is known between two of them. */
 struct parse {
 	const char *path;
-	struct csvfile *csv; /* the head, without columns */
+	struct csvfile csv; /* the head, without columns */
 	csvfile_take *take;
 	void *context;
 	size_t rows_max;
@@ -48,7 +48,7 @@ static const char *column_name(const struct parse *p, size_t column)
 	case ROLE_FEATURE:
 		break;
 	}
-	return p->csv->schema.feature[feature].name;
+	return p->csv.schema.feature[feature].name;
 }
 
 static bool has_role(const struct parse *p, enum role role)
@@ -96,7 +96,7 @@ static void header_cell(struct parse *p, const char *cell, size_t len)
 	}
 	struct why reason;
 	if (role == ROLE_FEATURE &&
-		schema_add(&p->csv->schema, cell, "", -INFINITY, INFINITY, &reason) != STATUS_OK) {
+		schema_add(&p->csv.schema, cell, "", -INFINITY, INFINITY, &reason) != STATUS_OK) {
 		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:1: %s", p->path, reason.text);
 		return;
 	}
@@ -144,7 +144,7 @@ static void feature_cell(struct parse *p, const char *cell, size_t len)
 
 	if (len == 0) {
 		*value = NAN;
-		p->csv->missing++;
+		p->csv.missing++;
 	} else if (!number_parse(cell, len, value)) {
 		refuse(p, cell, len, "is not a finite decimal number");
 	}
@@ -167,7 +167,7 @@ static void timestamp_cell(struct parse *p, const char *cell, size_t len)
 
 static void machine_cell(struct parse *p, const char *cell, size_t len)
 {
-	struct csvfile *csv = p->csv;
+	struct csvfile *csv = &p->csv;
 
 	if (!machine_name_valid(cell, len)) {
 		refuse(p, cell, len, "is not a machine name, [A-Za-z0-9_-]{1,64}");
@@ -200,7 +200,7 @@ static void data_cell(struct parse *p, const char *cell, size_t len)
 			"%s:%zu: more cells than the header's %zu", p->path, p->line, p->columns);
 		return;
 	}
-	if (p->column == 0 && p->csv->rows == p->rows_max) {
+	if (p->column == 0 && p->csv.rows == p->rows_max) {
 		p->status = fail(p->why, STATUS_FULL, "%s:%zu: more than %zu rows", p->path,
 			p->line, p->rows_max);
 		return;
@@ -261,8 +261,8 @@ static void on_row(int c, void *context)
 	const struct csvfile_row row = { p->cell, has_role(p, ROLE_TIMESTAMP) ? &p->at_ms : NULL,
 		has_role(p, ROLE_MACHINE) ? &p->machine : NULL,
 		has_role(p, ROLE_LABEL) ? &p->label : NULL };
-	p->status = p->take(p->context, p->csv, &row, p->why);
-	p->csv->rows++;
+	p->status = p->take(p->context, &p->csv, &row, p->why);
+	p->csv.rows++;
 	p->column = 0;
 	p->value = 0;
 }
@@ -317,7 +317,6 @@ static void parse_file(struct parse *p, FILE *file, struct csv_parser *parser)
 
 static enum status read_rows(struct parse *p, struct csvfile *out)
 {
-	struct csvfile csv = { .rows = 0 };
 	struct csv_parser parser;
 	const char *path = p->path;
 
@@ -331,7 +330,6 @@ static enum status read_rows(struct parse *p, struct csvfile *out)
 		return fail(p->why, STATUS_NO_MEMORY, "%s: no memory", path);
 	}
 	csv_set_blk_size(&parser, CELL_BUFFER);
-	p->csv = &csv;
 	p->line_ended = p->in_header = true;
 	parse_file(p, file, &parser);
 	csv_free(&parser);
@@ -340,12 +338,12 @@ static enum status read_rows(struct parse *p, struct csvfile *out)
 	if (p->status == STATUS_OK && p->in_header)
 		p->status =
 			fail(p->why, STATUS_BAD_INPUT, "%s: empty, not even a header row", path);
-	if (p->status == STATUS_OK && csv.schema.count == 0)
+	if (p->status == STATUS_OK && p->csv.schema.count == 0)
 		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:1: no feature column", path);
 	if (p->status == STATUS_OK)
-		*out = csv;
+		*out = p->csv;
 	else
-		csvfile_free(&csv);
+		csvfile_free(&p->csv);
 	return p->status;
 }
 
