@@ -14,7 +14,8 @@ enum { COLUMNS_MAX = FEATURES_MAX + 3 };
 /* libcsv hands over cells and row ends; this is what is known between two of them. */
 struct parse {
 	const char *path;
-	struct csvfile csv; /* the head, without columns */
+	struct csvfile csv;    /* the head, without columns */
+	struct digest *digest; /* NULL: not wanted */
 	csvfile_take *take;
 	void *context;
 	size_t rows_max;
@@ -304,6 +305,8 @@ static void parse_file(struct parse *p, FILE *file, struct csv_parser *parser)
 	size_t n;
 
 	while (p->status == STATUS_OK && (n = fread(block, 1, sizeof(block), file)) > 0) {
+		if (p->digest)
+			digest_add(p->digest, block, n);
 		bool marked = p->line == 0 && n >= 3 && memcmp(block, "\xef\xbb\xbf", 3) == 0;
 		size_t skip = marked ? 3 : 0;
 		parse_block(p, parser, block + skip, n - skip);
@@ -353,8 +356,22 @@ enum status csvfile_each(
 	struct parse p = {
 		.path = path, .take = take, .context = context, .rows_max = SIZE_MAX, .why = why
 	};
+	struct csvfile head;
 
-	return read_rows(&p, out);
+	enum status st = digest_start(&p.digest, why);
+	if (st != STATUS_OK)
+		return st;
+	st = read_rows(&p, &head);
+	if (st != STATUS_OK) {
+		digest_discard(p.digest);
+		return st;
+	}
+	st = digest_end(p.digest, head.digest, why);
+	if (st == STATUS_OK)
+		*out = head;
+	else
+		csvfile_free(&head);
+	return st;
 }
 
 static enum status keep_row(
