@@ -23,6 +23,7 @@ struct parse {
 	int64_t at_ms;
 	uint32_t machine;
 	int8_t label;
+	struct csvfile_row row; /* where they are */
 	enum role role[COLUMNS_MAX];
 	size_t columns, column; /* of the header; of the next cell */
 	size_t line;            /* of the file, as an editor counts; 0 before the first */
@@ -252,6 +253,10 @@ static void on_row(int c, void *context)
 		return;
 	if (p->in_header) {
 		p->in_header = false;
+		p->row = (struct csvfile_row){ p->cell,
+			has_role(p, ROLE_TIMESTAMP) ? &p->at_ms : NULL,
+			has_role(p, ROLE_MACHINE) ? &p->machine : NULL,
+			has_role(p, ROLE_LABEL) ? &p->label : NULL };
 		return;
 	}
 	if (p->column < p->columns) {
@@ -259,10 +264,7 @@ static void on_row(int c, void *context)
 			p->path, p->line, p->column, p->columns);
 		return;
 	}
-	const struct csvfile_row row = { p->cell, has_role(p, ROLE_TIMESTAMP) ? &p->at_ms : NULL,
-		has_role(p, ROLE_MACHINE) ? &p->machine : NULL,
-		has_role(p, ROLE_LABEL) ? &p->label : NULL };
-	p->status = p->take(p->context, &p->csv, &row, p->why);
+	p->status = p->take(p->context, &p->csv, &p->row, p->why);
 	p->csv.rows++;
 	p->column = 0;
 	p->value = 0;
