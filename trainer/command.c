@@ -20,19 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- train ---- */
-
-/* The file is read twice, for its numbers and for its digest: a pipe would be empty by then. */
-static enum status check_regular(const char *path, struct why *why)
-{
-	struct stat st;
-
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return fail(why, STATUS_BAD_INPUT, "%s: not a regular file", path);
-	return STATUS_OK;
-}
 
 static bool amends_known(const struct options *o, const struct schema *schema, struct why *why)
 {
@@ -126,13 +115,11 @@ static enum status training_time(int64_t *out, struct why *why)
 	return STATUS_OK;
 }
 
-static enum status sign(struct model *model, const char *baseline, struct why *why)
+static enum status sign(struct model *model, const struct csvfile *baseline, struct why *why)
 {
 	snprintf(model->program, sizeof(model->program), "isolde-trainer %s", ISOLDE_VERSION);
-	enum status st = training_time(&model->trained_ms, why);
-	if (st == STATUS_OK)
-		st = digest_file_hex(baseline, model->data_digest, why);
-	return st;
+	memcpy(model->data_digest, baseline->digest, sizeof(model->data_digest));
+	return training_time(&model->trained_ms, why);
 }
 
 static void print_trained(const struct model *model, const struct options *o)
@@ -190,7 +177,7 @@ static enum status train_and_save(
 	enum status st = train_model(&csv->schema, csv->value, rows, &options, &model, why);
 	progress_finish(&progress);
 	if (st == STATUS_OK)
-		st = sign(model, o->baseline, why);
+		st = sign(model, csv, why);
 	if (st == STATUS_OK)
 		st = model_save(model, o->model, why);
 	if (st == STATUS_OK)
@@ -242,6 +229,7 @@ static enum status read_baseline(struct reading_in *in, struct why *why)
 		st = baseline_finish(&in->baseline, why);
 	kept->machine_name = head.machine_name; /* what the rows kept count as, too */
 	kept->machines = head.machines;
+	memcpy(kept->digest, head.digest, sizeof(kept->digest));
 	return st;
 }
 
@@ -250,9 +238,7 @@ enum status command_train(const struct options *o, struct why *why)
 	struct reading_in in = { .options = o };
 	struct report report;
 
-	enum status st = check_regular(o->baseline, why);
-	if (st == STATUS_OK)
-		st = read_baseline(&in, why);
+	enum status st = read_baseline(&in, why);
 	if (st == STATUS_OK)
 		st = baseline_report(&in.baseline, &report, why);
 	if (st != STATUS_OK)
