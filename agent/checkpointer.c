@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 /* Between two checkpoints: within the second that store.durability = balanced promises, and short
@@ -77,6 +78,7 @@ static void *work(void *context)
 	struct checkpointer *c = context;
 	struct timespec until;
 
+	(void)prctl(PR_SET_NAME, "checkpointer"); /* for top -H and perf */
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
 		clock_gettime(CLOCK_MONOTONIC, &until);

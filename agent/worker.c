@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 /* How long the worker sleeps at most: /health/live and the watchdog ask whether it moves, and an
@@ -239,6 +240,7 @@ static void *work(void *context)
 {
 	struct worker *w = context;
 
+	(void)prctl(PR_SET_NAME, "worker"); /* for top -H and perf */
 	while (!queue_drained(w->options.queue)) {
 		const struct message *messages;
 		size_t n = queue_pop(w->options.queue, BEAT_MS, w->options.batch, &messages);

@@ -320,12 +320,14 @@ static int by_name(const void *a, const void *b)
  * parsers with the last. */
 static enum status check_repeats(const cJSON *object, struct why *why)
 {
+	enum { FEW = 16 }; /* a reading has fewer, and then nothing is asked for */
+	const cJSON *few[FEW];
 	size_t n = 0;
 	for (const cJSON *member = object->child; member; member = member->next)
 		n++;
 	if (n < 2)
 		return STATUS_OK;
-	const cJSON **sorted = malloc(n * sizeof(const cJSON *));
+	const cJSON **sorted = n <= FEW ? few : malloc(n * sizeof(const cJSON *));
 	if (!sorted)
 		return fail(why, STATUS_NO_MEMORY, "no memory");
 	n = 0;
@@ -338,7 +340,8 @@ static enum status check_repeats(const cJSON *object, struct why *why)
 			st = fail(why, STATUS_BAD_INPUT, "\"%.64s\" is there twice",
 				sorted[i]->string);
 	}
-	free(sorted);
+	if (sorted != few)
+		free(sorted);
 	return st;
 }
 

