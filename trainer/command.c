@@ -138,8 +138,9 @@ static void print_trained(const struct model *model, const struct options *o)
 	show_sample(model, stdout);
 	show_rate(model, stdout);
 	if (model->smooth > 1)
-		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f\n",
-			model->alarm_threshold, model->smooth, model->alarm_clear);
+		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f%s\n",
+			model->alarm_threshold, model->smooth, model->alarm_clear,
+			show_drift(model));
 	show_promise(model, stdout);
 	printf("model          %s\n", o->model);
 	printf("id             %s\n", model->id);
@@ -262,7 +263,8 @@ done:
 struct scoring {
 	struct model *model;
 	struct csvfile csv;
-	double *score; /* [csv.rows] */
+	size_t column[FEATURES_MAX]; /* where the file keeps each feature */
+	double *score;               /* [csv.rows] */
 };
 
 static void scoring_finish(struct scoring *s)
@@ -275,7 +277,6 @@ static void scoring_finish(struct scoring *s)
 /* scoring_finish(out) afterwards, also on failure. */
 static enum status scoring_make(const struct options *o, struct scoring *out, struct why *why)
 {
-	size_t column[FEATURES_MAX];
 	char ignored[512];
 
 	*out = (struct scoring){ .model = NULL };
@@ -285,7 +286,7 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 		st = csvfile_load(o->input, &out->csv, why);
 	}
 	if (st == STATUS_OK)
-		st = score_match(out->model, &out->csv, o->input, column, why);
+		st = score_match(out->model, &out->csv, o->input, out->column, why);
 	if (st != STATUS_OK)
 		return st;
 	score_ignored(out->model, &out->csv, ignored, sizeof(ignored));
@@ -295,7 +296,7 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 	out->score = malloc((out->csv.rows ? out->csv.rows : 1) * sizeof(*out->score));
 	if (!out->score)
 		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", out->csv.rows);
-	score_rows(out->model, &out->csv, column, out->score);
+	score_rows(out->model, &out->csv, out->column, out->score);
 	return STATUS_OK;
 }
 
@@ -332,14 +333,17 @@ static enum status check_labelled(const struct scoring *s, const char *path, str
 	return STATUS_OK;
 }
 
-/* The alarm of a model that smooths has a higher level, at which events are counted once more. */
+/* The alarm of a model that smooths has a higher level, and may look at means of readings as well:
+ * events are counted once more. */
 static enum status evaluate_alarm(
 	const struct scoring *s, const struct series *series, struct why *why)
 {
 	double threshold = s->model->alarm_threshold;
 	struct event_figures events;
-	enum status st = events_measure(&s->csv, series, s->score, threshold, &events, why);
+	enum status st = score_drift(s->model, &s->csv, s->column, series, s->score, why);
 
+	if (st == STATUS_OK)
+		st = events_measure(&s->csv, series, s->score, threshold, &events, why);
 	if (st == STATUS_OK) {
 		printf("alarm_threshold %.6f\n", threshold);
 		events_print(&events, "alarm_", stdout);
