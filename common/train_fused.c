@@ -180,10 +180,12 @@ static enum status join_drift(struct model *model, struct alarm_data *d, struct 
 		st = place_rule(model, d, i, rate * part[i], why);
 	if (st != STATUS_OK)
 		return st;
-	for (size_t i = 0; i < DRIFT_RULES; i++)
+	for (size_t i = 0; i < DRIFT_RULES; i++) {
+		const double *nats = d->nats + i * d->rows;
 		for (size_t k = 0; k < n; k++)
-			d->score[k] = fmax(d->score[k],
-				drift_score(&model->drift[i], d->nats[i * d->rows + k % d->rows]));
+			d->score[k] =
+				fmax(d->score[k], drift_score(&model->drift[i], nats[k % d->rows]));
+	}
 	memcpy(d->sorted, d->score, n * sizeof(*d->sorted));
 	number_sort(d->sorted, n);
 	model->alarm_clear =
