@@ -5,12 +5,14 @@
 
 #include "agent/metrics.h"
 #include "common/status.h"
+#include <stdbool.h>
 
 struct checkpointer;
 
-/* `path` of the history, whose writer is open; copied. */
-enum status checkpointer_start(const char *path, struct metrics *metrics, struct checkpointer **out,
-	struct why *why) MUST_USE;
+/* `path` of the history, whose writer is open; copied. `lazy`: commits are synced without it, so
+ * that few of them may wait some seconds; else all that was committed is synced within a second. */
+enum status checkpointer_start(const char *path, struct metrics *metrics, bool lazy,
+	struct checkpointer **out, struct why *why) MUST_USE;
 
 /* Ends and waits for the thread; before the writer is closed. NULL is fine. */
 void checkpointer_stop(struct checkpointer *checkpointer);

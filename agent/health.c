@@ -102,6 +102,7 @@ static void check_subscription(
 static void check_store(struct health *health, struct check *check)
 {
 	int64_t aside = metrics_get(health->metrics, METRIC_STORE_PUT_ASIDE);
+	int64_t sync_ns = atomic_load(&health->sync_ns);
 	const char *detail = "readings are stored";
 
 	if (atomic_load(&health->store_read_only)) {
@@ -111,6 +112,13 @@ static void check_store(struct health *health, struct check *check)
 	} else if (atomic_load(&health->store_failing)) {
 		check->level = LEVEL_FAIL;
 		detail = "readings cannot be stored";
+	} else if (atomic_load(&health->sync_failing)) {
+		check->level = LEVEL_FAIL;
+		detail = "readings are stored, but not safe on the disk";
+	} else if (sync_ns != 0 &&
+		time_monotonic_ns() - sync_ns > HEALTH_STUCK_S * INT64_C(1000000000)) {
+		check->level = LEVEL_FAIL;
+		detail = "the disk does not answer: readings are not acknowledged";
 	}
 	snprintf(check->detail, sizeof(check->detail), "%s; durability %s", detail,
 		health->balanced ? "balanced" : "strict");

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* What the parts tell and what health asks. Filled in by main; the atomics are written by the
- * worker. */
+ * worker and the syncer. */
 struct health {
 	struct mqtt *mqtt;
 	const struct probe *probe; /* NULL: nobody probes */
@@ -24,8 +24,10 @@ struct health {
 	int64_t grace_ms;      /* a lost connection is only "degraded" this long */
 	int64_t started_ms;    /* wall clock */
 	atomic_bool store_failing, store_read_only;
-	bool balanced;           /* store.durability */
-	_Atomic int64_t beat_ns; /* monotonic: when the worker last moved */
+	atomic_bool sync_failing; /* by the syncer */
+	_Atomic int64_t sync_ns;  /* monotonic: since when a sync runs, 0: none does */
+	bool balanced;            /* store.durability */
+	_Atomic int64_t beat_ns;  /* monotonic: when the worker last moved */
 	_Atomic int64_t
 		lost_ns; /* monotonic: since when the broker is away, 0: it never was there */
 };

@@ -125,6 +125,7 @@ struct agent {
 	struct probe probe;
 	bool adopts; /* the history is a new one: retained alarms are taken over */
 	struct requests requests;
+	struct syncer *syncer;
 	struct worker *worker;
 	struct http *http;
 	struct board *board;
@@ -204,8 +205,17 @@ static bool on_publish(
 	void *context, const char *topic, const char *payload, size_t len, int qos, bool retain)
 {
 	struct agent *agent = context;
-	return mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, MQTT_UNTOLD) ==
-		STATUS_OK;
+	enum status st = qos == 0 && !retain
+		? mqtt_publish_soon(agent->mqtt, topic, payload, len)
+		: mqtt_publish(agent->mqtt, topic, payload, len, qos, retain, MQTT_UNTOLD);
+
+	return st == STATUS_OK;
+}
+
+static void on_flush(void *context)
+{
+	struct agent *agent = context;
+	mqtt_flush(agent->mqtt);
 }
 
 static bool on_send(void *context, const char *topic, const char *payload, size_t len, bool retain,
@@ -279,6 +289,7 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.store = agent->store,
 		.metrics = agent->metrics,
 		.publish = on_publish,
+		.flush = on_flush,
 		.context = agent,
 		.board = agent->board,
 		.plant = agent->plant,
@@ -290,6 +301,20 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.alerts = config->alerts,
 	};
 	return pipeline_create(&pipeline, &agent->pipeline, why);
+}
+
+/* With durability strict. */
+static enum status make_syncer(struct agent *agent, struct why *why)
+{
+	const struct store_config *config = &agent->config->store;
+	struct syncer_options syncer = { .path = config->path,
+		.mqtt = agent->mqtt,
+		.metrics = agent->metrics,
+		.health = &agent->health,
+		.hold_ms = config->hold_s * 1000 };
+
+	return config->durability == DURABILITY_STRICT ? syncer_start(&syncer, &agent->syncer, why)
+						       : STATUS_OK;
 }
 
 static enum status make_worker(struct agent *agent, struct why *why)
@@ -315,6 +340,7 @@ static enum status make_worker(struct agent *agent, struct why *why)
 		.store = agent->store,
 		.retention = { .keep_ms = agent->config->store.keep_days * INT64_C(86400000),
 			.max_bytes = agent->config->store.max_mb * INT64_C(1048576) },
+		.syncer = agent->syncer,
 		.hold_ms = agent->config->store.hold_s * 1000,
 		.probe = &agent->probe,
 		.desk = agent->desk,
@@ -485,6 +511,7 @@ static void stop(struct agent *agent)
 	if (agent->queue)
 		queue_close(agent->queue);
 	worker_join(agent->worker);
+	syncer_stop(agent->syncer);
 	mqtt_stop(agent->mqtt, MQTT_STOP_MS);
 	if (agent->desk)
 		desk_close(agent->desk); /* there may never have been a worker */
@@ -542,14 +569,17 @@ static void open_reserve(struct agent *agent)
 static enum status make_store(struct agent *agent, struct why *why)
 {
 	const struct store_config *config = &agent->config->store;
+	bool strict = config->durability == DURABILITY_STRICT;
 	enum status st;
 
 	if ((st = open_store(agent, why)) ||
-		(st = store_set_durability(agent->store, config->durability, why)) ||
+		(st = store_set_durability(
+			 agent->store, strict ? DURABILITY_LATER : config->durability, why)) ||
 		(st = store_leave_checkpoints(agent->store, why)) ||
 		(st = store_stop_at(
 			 agent->store, config->reserve_mb * INT64_C(1048576) / 4, why)) ||
-		(st = checkpointer_start(config->path, agent->metrics, &agent->checkpointer, why)))
+		(st = checkpointer_start(
+			 config->path, agent->metrics, strict, &agent->checkpointer, why)))
 		return st;
 	open_reserve(agent);
 	return outbox_create(agent->store, (size_t)agent->config->alerts.outbox_max, on_send, agent,
@@ -590,7 +620,8 @@ static enum status start(struct agent *agent, struct why *why)
 		(st = make_store(agent, why)))
 		return st;
 	load_first_model(agent);
-	if ((st = make_pipeline(agent, why)) || (st = make_worker(agent, why)))
+	if ((st = make_pipeline(agent, why)) || (st = make_syncer(agent, why)) ||
+		(st = make_worker(agent, why)))
 		return st;
 	struct ledger ledger;
 	metrics_ledger(agent->metrics, &ledger);

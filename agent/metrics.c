@@ -33,8 +33,12 @@ static const struct {
 		"Time to commit one batch to the store.",
 		{ 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
 			5 } },
+	[HISTOGRAM_SYNC] = { "isolde_store_sync_duration_seconds",
+		"Time the disk takes to confirm what was committed.",
+		{ 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
+			5 } },
 	[HISTOGRAM_LATENCY] = { "isolde_end_to_end_latency_seconds",
-		"Time from receiving a reading to publishing its verdict.",
+		"Time from receiving a reading until it is stored and its verdict published.",
 		{ 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 } },
 };
 
@@ -97,6 +101,7 @@ static const char *const metric_help[METRIC_COUNT] = {
 	[METRIC_QUALITY_GOOD] =
 		"Readings by whether they can be believed; silent: times that a machine fell so.",
 	[METRIC_STORE_ERRORS] = "Batches that could not be stored.",
+	[METRIC_UNSYNCED] = "Readings acknowledged before the disk had confirmed them.",
 	[METRIC_MODEL_RELOADS] = "Models put in force while running.",
 	[METRIC_MODEL_RELOAD_FAILURES] = "Model files refused while running.",
 	[METRIC_MACHINES] = "Machines seen.",

@@ -59,6 +59,7 @@ struct ledger {
 	X(QUALITY_SKEW, "isolde_quality_total{quality=\"skew\"}")                 \
 	X(QUALITY_SILENT, "isolde_quality_total{quality=\"silent\"}")             \
 	X(STORE_ERRORS, "isolde_store_errors_total")                              \
+	X(UNSYNCED, "isolde_messages_unsynced_total")                             \
 	X(STORE_PUT_ASIDE, "isolde_store_put_aside_total")                        \
 	X(BROKER_DROPPED, "isolde_broker_dropped_messages")                       \
 	X(PRUNED, "isolde_history_pruned_total")                                  \
@@ -79,6 +80,7 @@ enum metric { METRIC_TABLE(X) METRIC_COUNT };
 enum histogram {
 	HISTOGRAM_SCORE,   /* isolde_score_duration_seconds */
 	HISTOGRAM_COMMIT,  /* isolde_store_commit_duration_seconds */
+	HISTOGRAM_SYNC,    /* isolde_store_sync_duration_seconds */
 	HISTOGRAM_LATENCY, /* isolde_end_to_end_latency_seconds: received to published */
 	HISTOGRAM_COUNT
 };

@@ -98,7 +98,7 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 		if (j->skipped > 0)
 			metrics_gap(metrics, j->machine->name, j->skipped);
 		metrics_add(metrics, METRIC_QUALITY_GOOD + (enum metric)v->quality, 1);
-		feed_add(p, j);
+		feed_late(p, j);
 		changes_tell(p, told, j->changes);
 		told = j->changes;
 		metrics_observe(metrics, HISTOGRAM_LATENCY,
@@ -127,8 +127,12 @@ static enum status store_batch(struct pipeline *p, const struct model *model,
 	int64_t watched_ms = p->watched_ms, saved_ms = p->watched_saved_ms;
 	enum status st = store_begin(p->options.store, why);
 
-	for (size_t i = 0; i < n && st == STATUS_OK; i++)
+	for (size_t i = 0; i < n && st == STATUS_OK; i++) {
 		st = judge_message(p, model, &messages[i], &p->judged[i], PIPELINE_STORE, why);
+		if (st == STATUS_OK)
+			feed_early(p, i);
+	}
+	feed_flush(p);
 	if (st == STATUS_OK) {
 		count(p->judged, n, PIPELINE_STORE, change);
 		st = persist_ledger(p, change, why);
@@ -160,7 +164,9 @@ static void shed_batch(struct pipeline *p, const struct model *model,
 		if (judge_message(p, model, &messages[i], &p->judged[i], PIPELINE_SHED, &why) !=
 			STATUS_OK)
 			abort(); /* only the store can fail */
+		feed_early(p, i);
 	}
+	feed_flush(p);
 	count(p->judged, n, PIPELINE_SHED, change);
 }
 
@@ -188,6 +194,9 @@ enum status pipeline_run(struct pipeline *p, const struct model *model,
 		shed_batch(p, model, messages, n, &change);
 		p->in_outbox = false;
 	}
+	p->fed = 0;
+	if (mode == PIPELINE_STORE && (p->change_count > 0 || p->options.alerts.verdict_qos > 0))
+		make_safe(p);
 	changes_settle(p, mode == PIPELINE_SHED);
 	metrics_settle(p->options.metrics, &change);
 	if (mode == PIPELINE_SHED)

@@ -18,14 +18,19 @@
 
 struct pipeline;
 
-/* Takes a message to the broker; false if it could not be taken. */
+/* Takes a message to the broker; false if it could not be taken. One of QoS 0 may wait for
+ * pipeline_flush. */
 typedef bool pipeline_publish(
 	void *context, const char *topic, const char *payload, size_t len, int qos, bool retain);
+
+/* The last message of many was handed over. */
+typedef void pipeline_flush(void *context);
 
 struct pipeline_options {
 	struct store *store;     /* borrowed, STORE_WRITE */
 	struct metrics *metrics; /* borrowed */
 	pipeline_publish *publish;
+	pipeline_flush *flush; /* NULL: nothing waits */
 	void *context;
 	struct board *board;     /* borrowed; NULL: nobody asks */
 	struct plant *plant;     /* borrowed; NULL: nobody looks */

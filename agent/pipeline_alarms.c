@@ -170,6 +170,18 @@ enum status transaction_end(struct pipeline *p, enum status st, struct why *why)
 	return st;
 }
 
+/* A disk that fails is a time for alarms: they go out all the same. */
+void make_safe(struct pipeline *p)
+{
+	struct why why;
+
+	if (store_secure(p->options.store, &why) == STATUS_OK)
+		return;
+	metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
+	log_limited(&p->unsafe, LOG_LEVEL_ERROR,
+		"an alarm is told that a power cut would take back: %s", why.text);
+}
+
 /* ---- to those who ask ---- */
 
 void alarms_show(struct pipeline *p, const struct machine *m)
@@ -315,7 +327,9 @@ void changes_conclude(struct pipeline *p)
 	if (st == STATUS_OK)
 		st = changes_persist(p, &why);
 	st = transaction_end(p, st, &why);
-	if (st != STATUS_OK)
+	if (st == STATUS_OK)
+		make_safe(p);
+	else
 		metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
 	changes_settle(p, st != STATUS_OK);
 	changes_tell(p, 0, p->change_count);

@@ -130,7 +130,10 @@ static enum status write_forgotten(
 		snprintf(topic, sizeof(topic), "alerts/%s/alarm", m->name);
 		st = outbox_put(p->options.outbox, topic, "", 0, true, why);
 	}
-	return transaction_end(p, st, why);
+	st = transaction_end(p, st, why);
+	if (st == STATUS_OK)
+		make_safe(p);
+	return st;
 }
 
 /* Its alarm is gone, here, in the store and at the broker; its history stays. */

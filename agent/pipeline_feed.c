@@ -23,7 +23,7 @@ enum status feed_create(const struct alerts_config *alerts, struct feed **out, s
 	return *out ? STATUS_OK : fail(why, STATUS_NO_MEMORY, "no memory for the verdict feed");
 }
 
-void feed_flush(struct pipeline *p)
+static void flush_batch(struct pipeline *p)
 {
 	const struct pipeline_options *o = &p->options;
 	struct feed *feed = p->feed;
@@ -39,12 +39,19 @@ void feed_flush(struct pipeline *p)
 	feed->len = 0;
 }
 
+void feed_flush(struct pipeline *p)
+{
+	flush_batch(p);
+	if (p->options.flush)
+		p->options.flush(p->options.context);
+}
+
 static void add_to_batch(struct pipeline *p, const struct verdict *verdict)
 {
 	struct feed *feed = p->feed;
 
 	if (feed->len + VERDICT_TEXT_MAX + 3 > FEED_MAX) /* comma, bracket, end */
-		feed_flush(p);
+		flush_batch(p);
 	feed->text[feed->len++] = feed->verdicts ? ',' : '[';
 	feed->len += verdict_encode(
 		verdict, &p->schema, feed->text + feed->len, FEED_MAX - feed->len - 2);
@@ -77,17 +84,46 @@ enum status feed_persist(struct pipeline *p, size_t n, struct why *why)
 	return st;
 }
 
-void feed_add(struct pipeline *p, const struct judgement *j)
+static void publish_verdict(struct pipeline *p, const struct judgement *j)
 {
 	const struct pipeline_options *o = &p->options;
 	char topic[TOPIC_SIZE], text[VERDICT_TEXT_MAX];
 
-	if (p->feed)
-		add_to_batch(p, &j->verdict);
-	if (!wants_message(p, j) || (p->in_outbox && o->alerts.verdict_qos > 0))
-		return;
 	snprintf(topic, sizeof(topic), "alerts/%s/verdict", j->machine->name);
 	size_t len = verdict_encode(&j->verdict, &p->schema, text, sizeof(text));
 	if (!o->publish(o->context, topic, text, len, (int)o->alerts.verdict_qos, false))
 		metrics_add(o->metrics, METRIC_VERDICTS_UNPUBLISHED, 1);
+}
+
+static void tell(struct pipeline *p, const struct judgement *j)
+{
+	if (p->feed)
+		add_to_batch(p, &j->verdict);
+	else if (wants_message(p, j))
+		publish_verdict(p, j);
+}
+
+/* Without a model a later reading of the batch may bring another column. */
+static bool tells_early(const struct pipeline *p)
+{
+	return p->options.alerts.verdict_qos == 0 && p->schema_known;
+}
+
+void feed_early(struct pipeline *p, size_t i)
+{
+	const struct judgement *j = &p->judged[i];
+
+	if (i < p->fed)
+		return;
+	p->fed = i + 1;
+	if (tells_early(p) && j->reject == REJECT_NONE && !j->duplicate)
+		tell(p, j);
+}
+
+void feed_late(struct pipeline *p, const struct judgement *j)
+{
+	if (tells_early(p))
+		return;
+	if (p->feed || p->options.alerts.verdict_qos == 0 || !p->in_outbox)
+		tell(p, j);
 }

@@ -58,6 +58,7 @@ struct pipeline {
 	bool alarms_unsaved;                /* of some machine */
 	struct judgement *judged;           /* [room] of the current batch */
 	size_t room;
+	size_t fed; /* of the batch in hand: their verdicts are out, in an attempt before */
 	struct touched *touched; /* [touched_room] */
 	size_t touched_count, touched_room;
 	struct change *changes; /* [change_room] of the current batch, command or tick */
@@ -71,6 +72,7 @@ struct pipeline {
 	bool in_outbox; /* the changes in hand were stored, and with them what tells of them */
 	struct log_limit rejected[REJECT_COUNT];
 	struct log_limit groups;
+	struct log_limit unsafe;
 };
 
 /* pipeline_judge.c: decode, check, score, decide, add to the store. */
@@ -89,6 +91,8 @@ const char *change_event(enum alarm_change change);
 enum status changes_persist(struct pipeline *p, struct why *why);
 /* The open transaction's end: what the outbox took with it is kept, or is not. */
 enum status transaction_end(struct pipeline *p, enum status st, struct why *why);
+/* What people are told next is on the disk before they are told, or the disk's trouble is known. */
+void make_safe(struct pipeline *p);
 /* After the commit (or, with `unsaved`, without one): shows them to those who ask. */
 void changes_settle(struct pipeline *p, bool unsaved);
 /* Publishes (unless the outbox does) and counts the changes first .. end - 1. */
@@ -113,7 +117,11 @@ enum status pipeline_take_over(struct pipeline *p, struct why *why);
 /* pipeline_feed.c: verdicts to the broker, as alerts.verdicts wants them. */
 /* *out is the caller's, free; NULL where none is needed. */
 enum status feed_create(const struct alerts_config *alerts, struct feed **out, struct why *why);
-void feed_add(struct pipeline *p, const struct judgement *j);
+/* Message i of the batch is judged: a verdict of QoS 0 is told at once, because it need not be safe
+ * and a commit takes many times as long as a score; one of QoS 1 after the commit, by feed_late. A
+ * batch that is tried again tells each once. */
+void feed_early(struct pipeline *p, size_t i);
+void feed_late(struct pipeline *p, const struct judgement *j);
 /* Verdicts of QoS 1 into the open transaction, by the outbox; batched ones are a live feed. */
 enum status feed_persist(struct pipeline *p, size_t n, struct why *why);
 /* After the last of a batch. */

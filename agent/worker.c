@@ -32,8 +32,8 @@ struct worker {
 	struct log_limit store_limit, refused_limit;
 };
 
-/* Messages that are done with. */
-static void acknowledge(struct worker *w, const struct message *messages, size_t n)
+/* Messages that are done with; `committed`: by a transaction, that may have to be synced. */
+static void acknowledge(struct worker *w, const struct message *messages, size_t n, bool committed)
 {
 	size_t receipts = 0;
 
@@ -41,7 +41,10 @@ static void acknowledge(struct worker *w, const struct message *messages, size_t
 		if (messages[i].qos > 0)
 			w->receipts[receipts++] = messages[i].receipt;
 	}
-	mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
+	if (committed && w->options.syncer)
+		syncer_add(w->options.syncer, w->receipts, receipts);
+	else
+		mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
 }
 
 /* Mosquitto 2.0.11 sends beyond its max_inflight_messages while it drains the queue of a client
@@ -75,7 +78,7 @@ static void run_requests(struct worker *w)
 			w->options.on_request(w->options.context, &messages[i]);
 	}
 	if (n > 0)
-		acknowledge(w, messages, n);
+		acknowledge(w, messages, n, true);
 }
 
 static void run_command(void *context, const struct command *command, struct command_answer *answer)
@@ -158,7 +161,7 @@ static void note_recovery(struct worker *w)
 	atomic_store(&w->options.health->store_read_only, false);
 }
 
-enum outcome { OUTCOME_DONE, OUTCOME_WAIT };
+enum outcome { OUTCOME_STORED, OUTCOME_SHED, OUTCOME_WAIT };
 
 /* One attempt: stored, or shed if the store has failed for longer than we hold, or to be tried
  * again. While shedding the store is tried every RETRY_MS, so intake resumes soon after it can. */
@@ -173,7 +176,7 @@ static enum outcome attempt(
 			pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_STORE, &why);
 		if (st == STATUS_OK) {
 			note_recovery(w);
-			return OUTCOME_DONE;
+			return OUTCOME_STORED;
 		}
 		note_failure(w, st, &why);
 	}
@@ -181,7 +184,7 @@ static enum outcome attempt(
 		return OUTCOME_WAIT;
 	if (pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_SHED, &why) != STATUS_OK)
 		abort(); /* shedding does not fail */
-	return OUTCOME_DONE;
+	return OUTCOME_SHED;
 }
 
 /* One transaction, then the acknowledgements of its messages. A stop while the store fails leaves
@@ -198,8 +201,8 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		note_connection(w);
 		look_around(w);
 	}
-	if (outcome == OUTCOME_DONE)
-		acknowledge(w, messages, n);
+	if (outcome != OUTCOME_WAIT)
+		acknowledge(w, messages, n, outcome == OUTCOME_STORED);
 	if (model)
 		model_slot_release(w->options.slot, model);
 }
@@ -244,6 +247,7 @@ static void *work(void *context)
 			run_batch(w, messages, n);
 		} else {
 			mqtt_acknowledge(w->options.mqtt, NULL, 0);
+			mqtt_flush(w->options.mqtt);
 			try_store(w);
 		}
 		run_requests(w);

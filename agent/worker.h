@@ -8,6 +8,7 @@
 #include "agent/pipeline.h"
 #include "agent/queue.h"
 #include "agent/retention.h"
+#include "agent/syncer.h"
 #include "common/status.h"
 
 struct worker;
@@ -20,6 +21,7 @@ struct worker_options {
 	struct health *health;
 	size_t batch;               /* messages of one commit, at most */
 	struct store *store;        /* the pipeline's, between batches */
+	struct syncer *syncer;      /* NULL: a commit needs no sync, or has its own */
 	struct retention retention; /* how long readings stay */
 	int64_t hold_ms;     /* how long readings wait for a failing store before they are shed */
 	struct probe *probe; /* NULL: none */

@@ -14,14 +14,20 @@ enum { COLUMNS_MAX = FEATURES_MAX + 3 };
 /* libcsv hands over cells and row ends; this is what is known between two of them. */
 struct parse {
 	const char *path;
-	struct csvfile *csv;
-	size_t room; /* rows that fit */
+	struct csvfile *csv; /* the head, without columns */
+	csvfile_take *take;
+	void *context;
+	size_t rows_max;
+	double cell[FEATURES_MAX]; /* this row's */
+	int64_t at_ms;
+	uint32_t machine;
+	int8_t label;
 	enum role role[COLUMNS_MAX];
 	size_t columns, column; /* of the header; of the next cell */
 	size_t line;            /* of the file, as an editor counts; 0 before the first */
 	bool line_ended;        /* what comes next is on another line */
 	size_t value;           /* next feature of this row */
-	bool in_header, row_started;
+	bool in_header;
 	enum status status; /* first failure; the rest is skipped */
 	struct why *why;
 };
@@ -108,38 +114,33 @@ static bool grow(void *column, size_t rows, size_t element)
 	return larger != NULL;
 }
 
-static bool make_room(struct parse *p)
+bool csvfile_append(struct csvfile *csv, const struct csvfile_row *row)
 {
-	struct csvfile *csv = p->csv;
+	size_t width = csv->schema.count, at = csv->rows;
 
-	if (csv->rows == CSV_ROWS_MAX) {
-		p->status = fail(p->why, STATUS_FULL, "%s:%zu: more than %d rows", p->path, p->line,
-			CSV_ROWS_MAX);
-		return false;
+	if (at == csv->room) {
+		size_t room = csv->room ? csv->room * 2 : 1024;
+		if (!grow(&csv->value, room * (width ? width : 1), sizeof(double)) ||
+			(row->at_ms && !grow(&csv->at_ms, room, sizeof(*csv->at_ms))) ||
+			(row->machine && !grow(&csv->machine, room, sizeof(*csv->machine))) ||
+			(row->label && !grow(&csv->label, room, sizeof(*csv->label))))
+			return false;
+		csv->room = room;
 	}
-	if (csv->rows < p->room)
-		return true;
-	size_t room = p->room ? p->room * 2 : 1024;
-	bool ok = grow(
-		&csv->value, room * (csv->schema.count ? csv->schema.count : 1), sizeof(double));
-	if (has_role(p, ROLE_TIMESTAMP))
-		ok = ok && grow(&csv->at_ms, room, sizeof(*csv->at_ms));
-	if (has_role(p, ROLE_MACHINE))
-		ok = ok && grow(&csv->machine, room, sizeof(*csv->machine));
-	if (has_role(p, ROLE_LABEL))
-		ok = ok && grow(&csv->label, room, sizeof(*csv->label));
-	if (!ok) {
-		p->status =
-			fail(p->why, STATUS_NO_MEMORY, "%s: no memory for %zu rows", p->path, room);
-		return false;
-	}
-	p->room = room;
+	memcpy(csv->value + at * width, row->value, width * sizeof(double));
+	if (row->at_ms)
+		csv->at_ms[at] = *row->at_ms;
+	if (row->machine)
+		csv->machine[at] = *row->machine;
+	if (row->label)
+		csv->label[at] = *row->label;
+	csv->rows++;
 	return true;
 }
 
 static void feature_cell(struct parse *p, const char *cell, size_t len)
 {
-	double *value = &p->csv->value[p->csv->rows * p->csv->schema.count + p->value++];
+	double *value = &p->cell[p->value++];
 
 	if (len == 0) {
 		*value = NAN;
@@ -151,7 +152,6 @@ static void feature_cell(struct parse *p, const char *cell, size_t len)
 
 static void timestamp_cell(struct parse *p, const char *cell, size_t len)
 {
-	int64_t *at_ms = &p->csv->at_ms[p->csv->rows];
 	double number;
 
 	if (number_parse(cell, len, &number)) {
@@ -159,8 +159,8 @@ static void timestamp_cell(struct parse *p, const char *cell, size_t len)
 		if (fabs(ms) > (double)TIME_MAX_MS)
 			refuse(p, cell, len, "is not a time before 2109-05-15");
 		else
-			*at_ms = (int64_t)floor(ms + 0.5);
-	} else if (time_parse(cell, len, at_ms, NULL, NULL) != STATUS_OK) {
+			p->at_ms = (int64_t)floor(ms + 0.5);
+	} else if (time_parse(cell, len, &p->at_ms, NULL, NULL) != STATUS_OK) {
 		refuse(p, cell, len, "is neither RFC 3339 nor a number of seconds or milliseconds");
 	}
 }
@@ -190,7 +190,7 @@ static void machine_cell(struct parse *p, const char *cell, size_t len)
 		memcpy(csv->machine_name[csv->machines], cell, len + 1);
 		i = ++csv->machines;
 	}
-	csv->machine[csv->rows] = (uint32_t)(i - 1);
+	p->machine = (uint32_t)(i - 1);
 }
 
 static void data_cell(struct parse *p, const char *cell, size_t len)
@@ -200,11 +200,10 @@ static void data_cell(struct parse *p, const char *cell, size_t len)
 			"%s:%zu: more cells than the header's %zu", p->path, p->line, p->columns);
 		return;
 	}
-	if (!p->row_started) {
-		if (!make_room(p))
-			return;
-		p->row_started = true;
-		p->value = 0;
+	if (p->column == 0 && p->csv->rows == p->rows_max) {
+		p->status = fail(p->why, STATUS_FULL, "%s:%zu: more than %zu rows", p->path,
+			p->line, p->rows_max);
+		return;
 	}
 	switch (p->role[p->column]) {
 	case ROLE_FEATURE:
@@ -218,7 +217,7 @@ static void data_cell(struct parse *p, const char *cell, size_t len)
 		break;
 	case ROLE_LABEL:
 		if (len == 1 && (*cell == '0' || *cell == '1'))
-			p->csv->label[p->csv->rows] = (int8_t)(*cell - '0');
+			p->label = (int8_t)(*cell - '0');
 		else
 			refuse(p, cell, len, "is not a label, 0 or 1");
 		break;
@@ -259,9 +258,13 @@ static void on_row(int c, void *context)
 			p->path, p->line, p->column, p->columns);
 		return;
 	}
+	const struct csvfile_row row = { p->cell, has_role(p, ROLE_TIMESTAMP) ? &p->at_ms : NULL,
+		has_role(p, ROLE_MACHINE) ? &p->machine : NULL,
+		has_role(p, ROLE_LABEL) ? &p->label : NULL };
+	p->status = p->take(p->context, p->csv, &row, p->why);
 	p->csv->rows++;
 	p->column = 0;
-	p->row_started = false;
+	p->value = 0;
 }
 
 /* What libcsv holds of a cell: the cell, its closing quote, a NUL and one byte to come. */
@@ -312,36 +315,82 @@ static void parse_file(struct parse *p, FILE *file, struct csv_parser *parser)
 			p->path, p->line);
 }
 
-enum status csvfile_load(const char *path, struct csvfile *out, struct why *why)
+static enum status read_rows(struct parse *p, struct csvfile *out)
 {
 	struct csvfile csv = { .rows = 0 };
-	struct parse p = {
-		.path = path, .csv = &csv, .line_ended = true, .in_header = true, .why = why
-	};
 	struct csv_parser parser;
+	const char *path = p->path;
 
 	FILE *file = fopen(path, "rbe");
 	if (!file)
-		return fail(why, errno == ENOENT || errno == ENOTDIR ? STATUS_NOT_FOUND : STATUS_IO,
+		return fail(p->why,
+			errno == ENOENT || errno == ENOTDIR ? STATUS_NOT_FOUND : STATUS_IO,
 			"%s: %s", path, strerror(errno));
 	if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) != 0) {
 		fclose(file);
-		return fail(why, STATUS_NO_MEMORY, "%s: no memory", path);
+		return fail(p->why, STATUS_NO_MEMORY, "%s: no memory", path);
 	}
 	csv_set_blk_size(&parser, CELL_BUFFER);
-	parse_file(&p, file, &parser);
+	p->csv = &csv;
+	p->line_ended = p->in_header = true;
+	parse_file(p, file, &parser);
 	csv_free(&parser);
 	fclose(file);
 
-	if (p.status == STATUS_OK && p.in_header)
-		p.status = fail(why, STATUS_BAD_INPUT, "%s: empty, not even a header row", path);
-	if (p.status == STATUS_OK && csv.schema.count == 0)
-		p.status = fail(why, STATUS_BAD_INPUT, "%s:1: no feature column", path);
-	if (p.status != STATUS_OK) {
+	if (p->status == STATUS_OK && p->in_header)
+		p->status =
+			fail(p->why, STATUS_BAD_INPUT, "%s: empty, not even a header row", path);
+	if (p->status == STATUS_OK && csv.schema.count == 0)
+		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:1: no feature column", path);
+	if (p->status == STATUS_OK)
+		*out = csv;
+	else
 		csvfile_free(&csv);
-		return p.status;
+	return p->status;
+}
+
+enum status csvfile_each(
+	const char *path, csvfile_take *take, void *context, struct csvfile *out, struct why *why)
+{
+	struct parse p = {
+		.path = path, .take = take, .context = context, .rows_max = SIZE_MAX, .why = why
+	};
+
+	return read_rows(&p, out);
+}
+
+static enum status keep_row(
+	void *context, const struct csvfile *head, const struct csvfile_row *row, struct why *why)
+{
+	struct csvfile *kept = context;
+
+	if (kept->rows == 0)
+		kept->schema = head->schema;
+	if (csvfile_append(kept, row))
+		return STATUS_OK;
+	return fail(why, STATUS_NO_MEMORY, "no memory for %zu rows", kept->rows + 1);
+}
+
+enum status csvfile_load(const char *path, struct csvfile *out, struct why *why)
+{
+	struct csvfile kept = { .rows = 0 }, head;
+	struct parse p = { .path = path,
+		.take = keep_row,
+		.context = &kept,
+		.rows_max = CSV_ROWS_MAX,
+		.why = why };
+
+	enum status st = read_rows(&p, &head);
+	if (st != STATUS_OK) {
+		csvfile_free(&kept);
+		return st;
 	}
-	*out = csv;
+	head.value = kept.value;
+	head.at_ms = kept.at_ms;
+	head.machine = kept.machine;
+	head.label = kept.label;
+	head.room = kept.room;
+	*out = head;
 	return STATUS_OK;
 }
 

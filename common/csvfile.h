@@ -7,6 +7,7 @@
 
 #include "common/schema.h"
 #include "common/status.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -17,10 +18,10 @@ enum {
 
 struct csvfile {
 	struct schema schema; /* the feature columns, in the file's order */
-	size_t rows;
-	double *value;     /* [rows * schema.count], row-major; NaN: missing */
-	int64_t *at_ms;    /* [rows], or NULL if there is no `timestamp` column */
-	uint32_t *machine; /* [rows] index into machine_name, or NULL */
+	size_t rows, room;    /* there are; that fit the columns below as they are */
+	double *value;        /* [rows * schema.count], row-major; NaN: missing */
+	int64_t *at_ms;       /* [rows], or NULL if there is no `timestamp` column */
+	uint32_t *machine;    /* [rows] index into machine_name, or NULL */
 	char (*machine_name)[MACHINE_NAME_MAX + 1]; /* [machines] */
 	size_t machines;
 	int8_t *label;  /* [rows] 0 or 1, or NULL */
@@ -31,6 +32,29 @@ struct csvfile {
  * milliseconds; it may be small and need not be a date. Errors name the file, the line (1 is
  * the header) and the column. csvfile_free(*out) afterwards. */
 enum status csvfile_load(const char *path, struct csvfile *out, struct why *why) MUST_USE;
+
+/* One row as it is read, lent until the next one. A NULL: the file has no such column. */
+struct csvfile_row {
+	const double *value; /* [schema.count]; NaN: missing */
+	const int64_t *at_ms;
+	const uint32_t *machine; /* index into machine_name */
+	const int8_t *label;
+};
+
+/* Takes a row. `head` holds the schema, the machines so far, and in `rows` how many came before; it
+ * may be read, no more. Anything but STATUS_OK ends the reading and is its answer. */
+typedef enum status csvfile_take(
+	void *context, const struct csvfile *head, const struct csvfile_row *row, struct why *why);
+
+/* Reads `path` as csvfile_load does, but hands over each row instead of keeping it: memory grows
+ * with the machines alone, and rows may be more than CSV_ROWS_MAX. *out is the head after the last
+ * row, without columns, csvfile_free(*out) afterwards; untouched on failure. */
+enum status csvfile_each(const char *path, csvfile_take *take, void *context, struct csvfile *out,
+	struct why *why) MUST_USE;
+
+/* Appends a row to a table whose schema is set; all its rows have the same columns. False and
+ * unchanged if there is no memory. */
+bool csvfile_append(struct csvfile *csv, const struct csvfile_row *row) MUST_USE;
 
 /* Accepts a zeroed one. */
 void csvfile_free(struct csvfile *csv);

@@ -216,6 +216,28 @@ static enum status load_calibration(const struct load *l, const cJSON *root)
 	return STATUS_OK;
 }
 
+/* Optional: where all rows were scored, and in older files, there is none. */
+static enum status load_sample(const struct load *l, const cJSON *root)
+{
+	const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "sample");
+	struct model *model = l->model;
+	double error;
+	enum status st;
+
+	if (!object)
+		return STATUS_OK;
+	if (!cJSON_IsObject(object))
+		return refuse(l, "\"sample\"", "is not an object");
+	if ((st = model_get_count(
+		     l, object, "sample: ", "rows", 1, (double)model->rows, &model->drawn)) ||
+		(st = get_number(l, object, "sample: ", "share_error", &error)))
+		return st;
+	if (!(error >= 0 && error < 1))
+		return refuse(l, "sample: \"share_error\"", "is not a share of 0 .. 1");
+	model->share_error = error;
+	return STATUS_OK;
+}
+
 /* What feeds the alarm; a file without it says: the score itself. */
 static enum status load_alarm(const struct load *l, const cJSON *root)
 {
@@ -453,8 +475,8 @@ static enum status load_root(const struct load *l, const cJSON *root)
 	if (!(model->quantile > 0 && model->quantile < 1))
 		return refuse(l, "\"quantile\"", "does not lie between 0 and 1");
 	if ((st = load_provenance(l, root)) || (st = load_features(l, root)) ||
-		(st = load_quantiles(l, root)) || (st = load_calibration(l, root)) ||
-		(st = load_alarm(l, root)))
+		(st = load_quantiles(l, root)) || (st = load_sample(l, root)) ||
+		(st = load_calibration(l, root)) || (st = load_alarm(l, root)))
 		return st;
 	return model->detector.kind == DETECTOR_FUSED ? model_load_fused(l, root)
 						      : load_forest(l, root);

@@ -44,7 +44,12 @@ struct model {
 			     scores */
 	double score_quantile[MODEL_QUANTILES_MAX];
 	/* provenance */
-	uint64_t rows; /* trained on */
+	uint64_t rows; /* that there were to train on */
+	/* How many of them, drawn at random, threshold and scores were taken from, 0: all of them;
+	 * and half of the 95 % interval of the share of all rows above the threshold, about 1 -
+	 * quantile; 0: not stated, `rate` says more. */
+	uint64_t drawn;
+	double share_error;
 	uint64_t seed;
 	int64_t trained_ms;
 	char program[MODEL_TEXT_MAX + 1];   /* "isolde-trainer 0.1.0" */

@@ -111,6 +111,11 @@ static void put_model(FILE *out, const struct model *model)
 		"\"data_sha256\":\"%s\"}",
 		(unsigned long long)model->rows, (unsigned long long)model->seed, time,
 		model->program, model->data_digest);
+	if (model->drawn > 0) {
+		fprintf(out, ",\n\"sample\":{\"rows\":%llu", (unsigned long long)model->drawn);
+		put_member(out, "share_error", model->share_error);
+		fputs("}", out);
+	}
 	if (model->rate > 0) {
 		fputs(",\n\"calibration\":{\"rate\":", out);
 		put_number(out, model->rate);

@@ -750,6 +750,7 @@ void mqtt_stop(struct mqtt *mqtt, int timeout_ms)
 	stop_keeping(mqtt);
 	atomic_store(&mqtt->draining, true);
 	if (atomic_load(&mqtt->connected)) {
+		mqtt_flush(mqtt);
 		if (mqtt->will_topic && mqtt->goodbye_payload)
 			(void)send_now(mqtt, mqtt->will_topic, mqtt->goodbye_payload,
 				strlen(mqtt->goodbye_payload), 1, true,
@@ -810,6 +811,25 @@ enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *paylo
 		return STATUS_OK;
 	free(ticket);
 	return STATUS_UNAVAILABLE;
+}
+
+enum status mqtt_publish_soon(struct mqtt *mqtt, const char *topic, const void *payload, size_t len)
+{
+	enum status st = STATUS_NOT_FOUND;
+
+	if (!atomic_load(&mqtt->connected))
+		return STATUS_UNAVAILABLE;
+	if (mqtt->ack)
+		st = mqtt_ack_publish(mqtt->ack, topic, payload, len);
+	return st == STATUS_NOT_FOUND
+		? mqtt_publish(mqtt, topic, payload, len, 0, false, MQTT_UNTOLD)
+		: st;
+}
+
+void mqtt_flush(struct mqtt *mqtt)
+{
+	if (mqtt->ack)
+		mqtt_ack_flush(mqtt->ack);
 }
 
 void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, size_t n)

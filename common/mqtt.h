@@ -83,9 +83,16 @@ enum { MQTT_UNSENT_MAX = 20000 };
 enum status mqtt_publish(struct mqtt *mqtt, const char *topic, const void *payload, size_t len,
 	int qos, bool retain, uint64_t token) MUST_USE;
 
+/* The same for QoS 0, not retained, where many follow each other: with acknowledge_later they are
+ * collected, at most 4 MB, and leave in one write with mqtt_flush, or earlier. Call mqtt_flush
+ * after the last, and now and then for what the socket had no room for. Any thread but Paho's. */
+enum status mqtt_publish_soon(
+	struct mqtt *mqtt, const char *topic, const void *payload, size_t len) MUST_USE;
+void mqtt_flush(struct mqtt *mqtt);
+
 /* Acknowledges received QoS-1 messages, in this order, once they are safe. What came on an
  * earlier connection is passed over: the broker delivers it again. Call it now and then with n = 0
- * too: what the socket has no room for waits for the next call. One thread; only with
+ * too: what the socket has no room for waits for the next call. Any thread but Paho's; only with
  * acknowledge_later, and not after mqtt_stop. */
 void mqtt_acknowledge(struct mqtt *mqtt, const struct mqtt_receipt *receipts, size_t n);
 

@@ -1,4 +1,4 @@
-/* Acknowledging after the commit.
+/* Acknowledging after the commit, and QoS-0 publishes in one write.
  *
  * Paho's asynchronous client (1.3.12) sends the PUBACK of a QoS-1 message by itself when
  * messageArrived has returned, whatever it returned, and has no call to acknowledge by hand
@@ -25,6 +25,11 @@
  *    back-pressure: nothing here blocks.
  *  - PUBACKs leave in the order in which the messages came (MQTT 3.1.1, 4.6).
  *
+ * The same way serves publishes of QoS 0, of which Paho need not know: it would take a copy, a
+ * command, a wake-up of its thread and a write for each, half of what a verdict costs us, where
+ * many go in one write here. Until the first PUBACK of a connection is withheld we don't know how
+ * to write to it, and Paho publishes.
+ *
  * Clients are told apart by their id: the wrapper is called for every client in the process, and
  * only those registered here are withheld. */
 #include "common/mqtt_ack.h"
@@ -33,6 +38,7 @@
 #include <MQTTAsync.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -77,11 +83,17 @@ struct mqtt_ack {
 	/* Under Paho's lock: how the current connection is written to; NULL before the first
 	 * PUBACK. */
 	void *net;
-	uint32_t net_generation;
-	/* The sender's: what the socket had no room for. */
+	_Atomic uint32_t net_generation;
+	pthread_mutex_t lock; /* of what follows; taken before Paho's */
+	/* What the socket had no room for. */
 	struct mqtt_receipt *receipt; /* [room] */
 	size_t waiting, room;
 	int64_t moved_ns; /* monotonic: when one last went, or the first began to wait */
+	/* Publishes that have not been written yet, of Paho's heap. */
+	char *packets; /* [packets_room] */
+	size_t packets_len, packets_room;
+	uint32_t packets_generation; /* of the connection they are for */
+	int64_t packets_ns;          /* monotonic: since when the first of them waits */
 	struct mqtt_ack *next;
 };
 
@@ -109,7 +121,7 @@ int __wrap_MQTTPacket_send_puback(int version, int packet_id, void *net, const c
 	if (!ack)
 		return __real_MQTTPacket_send_puback(version, packet_id, net, client_id);
 	ack->net = net;
-	ack->net_generation = atomic_load(&ack->generation);
+	atomic_store(&ack->net_generation, atomic_load(&ack->generation));
 	return PAHO_OK;
 }
 
@@ -121,6 +133,7 @@ struct mqtt_ack *mqtt_ack_create(const char *client_id)
 		free(ack);
 		return NULL;
 	}
+	pthread_mutex_init(&ack->lock, NULL);
 	pthread_mutex_lock(&registry_lock);
 	ack->next = registry;
 	registry = ack;
@@ -140,6 +153,9 @@ void mqtt_ack_destroy(struct mqtt_ack *ack)
 		}
 	}
 	pthread_mutex_unlock(&registry_lock);
+	pthread_mutex_destroy(&ack->lock);
+	if (ack->packets)
+		MQTTAsync_free(ack->packets);
 	free(ack->receipt);
 	free(ack->client_id);
 	free(ack);
@@ -190,7 +206,7 @@ static int write_packets(struct mqtt_ack *ack, char *packets, size_t length)
 static size_t send_some(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
 {
 	uint32_t now = atomic_load(&ack->generation);
-	bool live = ack->net && ack->net_generation == now;
+	bool live = ack->net && atomic_load(&ack->net_generation) == now;
 	size_t length = 0;
 
 	n = n < PUBACKS_MAX ? n : PUBACKS_MAX;
@@ -230,7 +246,7 @@ static size_t send_waiting(struct mqtt_ack *ack)
 	return done;
 }
 
-void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
+static void send_locked(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
 {
 	if (ack->waiting == 0)
 		ack->moved_ns = time_monotonic_ns();
@@ -248,15 +264,139 @@ void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, si
 	memmove(ack->receipt, ack->receipt + done, ack->waiting * sizeof(*ack->receipt));
 }
 
-bool mqtt_ack_stalled_since(const struct mqtt_ack *ack, int64_t ns)
+void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n)
 {
-	return ack->waiting > 0 && ack->moved_ns < ns;
+	pthread_mutex_lock(&ack->lock);
+	send_locked(ack, receipts, n);
+	pthread_mutex_unlock(&ack->lock);
+}
+
+/* ---- publishes of QoS 0 ---- */
+
+enum {
+	WRITE_SIZE = 16384,      /* written when so much is together */
+	PACKETS_MAX = 4 << 20,   /* that wait for room in the socket */
+	PACKET_HEAD_MAX = 1 + 4, /* MQTT 3.1.1, 2.2 */
+};
+
+static bool make_room(struct mqtt_ack *ack, size_t more)
+{
+	size_t room = ack->packets_room && ack->packets ? ack->packets_room : 2 * WRITE_SIZE;
+
+	while (room < ack->packets_len + more)
+		room *= 2;
+	if (ack->packets && room == ack->packets_room)
+		return true;
+	char *larger = MQTTAsync_malloc(room);
+	if (!larger)
+		return false;
+	if (ack->packets) {
+		memcpy(larger, ack->packets, ack->packets_len);
+		MQTTAsync_free(ack->packets);
+	}
+	ack->packets = larger;
+	ack->packets_room = room;
+	return true;
+}
+
+static void add_packet(
+	struct mqtt_ack *ack, const char *topic, size_t topic_len, const void *payload, size_t len)
+{
+	char *to = ack->packets + ack->packets_len;
+	size_t remaining = 2 + topic_len + len;
+
+	*to++ = 0x30;
+	do {
+		*to++ = (char)(remaining % 128 | (remaining >= 128 ? 0x80 : 0));
+		remaining /= 128;
+	} while (remaining > 0);
+	*to++ = (char)(topic_len >> 8);
+	*to++ = (char)topic_len;
+	memcpy(to, topic, topic_len);
+	to += topic_len;
+	if (len > 0)
+		memcpy(to, payload, len);
+	ack->packets_len = (size_t)(to + len - ack->packets);
+}
+
+/* A backlog's memory is given back. */
+static void packets_done(struct mqtt_ack *ack, bool taken)
+{
+	if (!taken && ack->packets_room > 2 * WRITE_SIZE)
+		MQTTAsync_free(ack->packets);
+	if (taken || ack->packets_room > 2 * WRITE_SIZE)
+		ack->packets = NULL;
+	ack->packets_len = 0;
+}
+
+/* Under ack->lock. What belongs to a connection that is gone is lost with it, as QoS 0 may be. */
+static void flush_locked(struct mqtt_ack *ack)
+{
+	struct paho_buffers none = { .count = 0 };
+
+	if (ack->packets_len == 0)
+		return;
+	MQTTAsync_lock_mutex(mqttasync_mutex);
+	uint32_t now = atomic_load(&ack->generation);
+	bool live = ack->net && atomic_load(&ack->net_generation) == now &&
+		ack->packets_generation == now;
+	if (!live) {
+		packets_done(ack, false);
+	} else if (Socket_noPendingWrites(*(const int *)ack->net)) {
+		int rc = WebSocket_putdatas(ack->net, &ack->packets, &ack->packets_len, &none);
+		packets_done(ack, rc == PAHO_INTERRUPTED);
+	}
+	MQTTAsync_unlock_mutex(mqttasync_mutex);
+}
+
+enum status mqtt_ack_publish(
+	struct mqtt_ack *ack, const char *topic, const void *payload, size_t len)
+{
+	size_t topic_len = strlen(topic), more = PACKET_HEAD_MAX + 2 + topic_len + len;
+	enum status st = STATUS_OK;
+
+	if (topic_len > UINT16_MAX || more > PACKETS_MAX)
+		return STATUS_NOT_FOUND;
+	pthread_mutex_lock(&ack->lock);
+	uint32_t now = atomic_load(&ack->generation);
+	if (ack->packets_len > 0 && ack->packets_generation != now)
+		packets_done(ack, false);
+	if (atomic_load(&ack->net_generation) != now) {
+		st = STATUS_NOT_FOUND;
+	} else if (ack->packets_len + more > PACKETS_MAX || !make_room(ack, more)) {
+		st = STATUS_FULL;
+	} else {
+		if (ack->packets_len == 0)
+			ack->packets_ns = time_monotonic_ns();
+		ack->packets_generation = now;
+		add_packet(ack, topic, topic_len, payload, len);
+	}
+	if (ack->packets_len >= WRITE_SIZE)
+		flush_locked(ack);
+	pthread_mutex_unlock(&ack->lock);
+	return st;
+}
+
+void mqtt_ack_flush(struct mqtt_ack *ack)
+{
+	pthread_mutex_lock(&ack->lock);
+	flush_locked(ack);
+	pthread_mutex_unlock(&ack->lock);
+}
+
+bool mqtt_ack_stalled_since(struct mqtt_ack *ack, int64_t ns)
+{
+	pthread_mutex_lock(&ack->lock);
+	bool stalled = (ack->waiting > 0 && ack->moved_ns < ns) ||
+		(ack->packets_len > 0 && ack->packets_ns < ns);
+	pthread_mutex_unlock(&ack->lock);
+	return stalled;
 }
 
 void mqtt_ack_break(struct mqtt_ack *ack)
 {
 	MQTTAsync_lock_mutex(mqttasync_mutex);
-	if (ack->net && ack->net_generation == atomic_load(&ack->generation))
+	if (ack->net && atomic_load(&ack->net_generation) == atomic_load(&ack->generation))
 		(void)shutdown(*(const int *)ack->net, SHUT_RDWR); /* else there is none */
 	MQTTAsync_unlock_mutex(mqttasync_mutex);
 }

@@ -1,5 +1,6 @@
 /* When a received QoS-1 message is acknowledged: by Paho as soon as on_message returns, or by us
- * once it is safe. Part of the mqtt module; nobody else includes it. */
+ * once it is safe; and QoS-0 publishes that leave together. Part of the mqtt module; nobody else
+ * includes it. */
 #ifndef ISOLDE_COMMON_MQTT_ACK_H
 #define ISOLDE_COMMON_MQTT_ACK_H
 
@@ -20,13 +21,20 @@ void mqtt_ack_void(struct mqtt_ack *ack);
 uint32_t mqtt_ack_generation(const struct mqtt_ack *ack);
 
 /* Acknowledges `n` messages in this order, behind those that the socket had no room for before;
- * those of an older connection are passed over. n = 0 tries again what waits. One thread, not
+ * those of an older connection are passed over. n = 0 tries again what waits. Any thread but
  * Paho's; waits for Paho's lock, never for the network. */
 void mqtt_ack_send(struct mqtt_ack *ack, const struct mqtt_receipt *receipts, size_t n);
 
-/* Acknowledgements wait for the socket, and none has gone since `ns` (monotonic). The sender's
+/* A publish of QoS 0, not retained: it leaves with mqtt_ack_flush, or when WRITE_SIZE (16 KB) are
+ * together, and waits while the socket has no room; lost with the connection. STATUS_NOT_FOUND: how
+ * to write is not known yet, Paho can; STATUS_FULL: too much waits. Any thread but Paho's. */
+enum status mqtt_ack_publish(
+	struct mqtt_ack *ack, const char *topic, const void *payload, size_t len) MUST_USE;
+void mqtt_ack_flush(struct mqtt_ack *ack);
+
+/* Acknowledgements or publishes wait for the socket, and none has gone since `ns` (monotonic). Any
  * thread. */
-bool mqtt_ack_stalled_since(const struct mqtt_ack *ack, int64_t ns);
+bool mqtt_ack_stalled_since(struct mqtt_ack *ack, int64_t ns);
 
 /* Ends the present connection, as if its cable were cut. */
 void mqtt_ack_break(struct mqtt_ack *ack);

@@ -117,13 +117,11 @@ static bool parse_short(const char *text, size_t len, double *out)
 	return true;
 }
 
-bool number_parse(const char *text, size_t len, double *out)
+static bool parse_any(const char *text, size_t len, double *out)
 {
 	char copy[512]; /* longer numbers exist, but no sensor writes them */
 
-	if (len > 0 && parse_short(text, len, out))
-		return true;
-	if (len == 0 || len >= sizeof(copy) || !decimal_grammar(text, len))
+	if (len >= sizeof(copy) || !decimal_grammar(text, len))
 		return false;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
@@ -132,6 +130,13 @@ bool number_parse(const char *text, size_t len, double *out)
 		return false;
 	*out = value;
 	return true;
+}
+
+/* The copy is in a function of its own, because the compiler is told to fill it with zeros where it
+ * begins: in here that took two thirds of a short number's time. */
+bool number_parse(const char *text, size_t len, double *out)
+{
+	return len > 0 && (parse_short(text, len, out) || parse_any(text, len, out));
 }
 
 bool number_parse_integer(const char *text, long long low, long long high, long long *out)

@@ -1,5 +1,6 @@
 #include "common/reading.h"
 #include "common/jsontext.h"
+#include "common/reading_flat.h"
 #include "common/timeutil.h"
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -103,16 +104,11 @@ static enum reject decode_object(
 	return reject;
 }
 
-enum reject reading_decode(const char *json, size_t len, const struct schema *schema,
+enum reject reading_decode_general(const char *json, size_t len, const struct schema *schema,
 	struct reading *out, struct why *why)
 {
 	cJSON *root;
 
-	if (len > PAYLOAD_MAX) {
-		(void)fail(why, STATUS_BAD_INPUT, "a payload of %zu bytes, at most %d", len,
-			PAYLOAD_MAX);
-		return REJECT_OVERSIZE;
-	}
 	if (json_parse(json, len, &limits, &root, why) != STATUS_OK)
 		return REJECT_JSON;
 	enum reject reject;
@@ -124,6 +120,19 @@ enum reject reading_decode(const char *json, size_t len, const struct schema *sc
 	}
 	cJSON_Delete(root);
 	return reject;
+}
+
+enum reject reading_decode(const char *json, size_t len, const struct schema *schema,
+	struct reading *out, struct why *why)
+{
+	if (len > PAYLOAD_MAX) {
+		(void)fail(why, STATUS_BAD_INPUT, "a payload of %zu bytes, at most %d", len,
+			PAYLOAD_MAX);
+		return REJECT_OVERSIZE;
+	}
+	if (reading_decode_flat(json, len, schema, out))
+		return REJECT_NONE;
+	return reading_decode_general(json, len, schema, out, why);
 }
 
 void reading_discover(const char *json, size_t len, struct schema *schema)

@@ -291,8 +291,19 @@ enum status store_apply(struct store *store, struct why *why)
 
 enum status store_set_durability(struct store *store, enum durability durability, struct why *why)
 {
+	enum status st = STATUS_OK;
+
+	if (durability == DURABILITY_LATER && !store->sync)
+		st = store_sync_create(store->path, &store->sync, why);
+	if (st != STATUS_OK)
+		return st;
 	store->durability = durability;
 	return store->db ? store_apply(store, why) : STATUS_OK;
+}
+
+enum status store_secure(struct store *store, struct why *why)
+{
+	return store->durability == DURABILITY_LATER ? store_sync_now(store->sync, why) : STATUS_OK;
 }
 
 enum status store_leave_checkpoints(struct store *store, struct why *why)
@@ -433,6 +444,7 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	store_close_file(store);
+	store_sync_destroy(store->sync);
 	if (store->lock >= 0)
 		close(store->lock);
 	free(store->path);

@@ -48,8 +48,9 @@ const char *store_location(const struct store *store);
 
 /* What a commit survives. STRICT: a power cut (the WAL is synced at every commit; group commit
  * hides what it costs); what a writer has when it is opened. BALANCED: the end of the process, and
- * of a power cut all but what came since the last store_checkpoint. */
-enum durability { DURABILITY_STRICT, DURABILITY_BALANCED };
+ * of a power cut all but what came since the last store_checkpoint. LATER: a power cut, once
+ * somebody has synced it: store_secure in the writer's thread, store_sync.h in another. */
+enum durability { DURABILITY_STRICT, DURABILITY_BALANCED, DURABILITY_LATER };
 enum status store_set_durability(
 	struct store *store, enum durability durability, struct why *why) MUST_USE;
 
@@ -65,6 +66,9 @@ enum status store_begin(struct store *store, struct why *why) MUST_USE;
 /* All, or none: after a failure the transaction is gone and store_begin starts anew. */
 enum status store_commit(struct store *store, struct why *why) MUST_USE;
 void store_rollback(struct store *store);
+/* With DURABILITY_LATER: what was committed is on the disk when it returns STATUS_OK. With the
+ * others there is nothing to do. */
+enum status store_secure(struct store *store, struct why *why) MUST_USE;
 
 /* Adds one verdict in the order of `schema`. *duplicate says that this very reading is there
  * already, and nothing was added. */

@@ -3,6 +3,7 @@
 #define ISOLDE_COMMON_STORE_INTERNAL_H
 
 #include "common/store.h"
+#include "common/store_sync.h"
 #include "common/timeutil.h"
 #include <sqlite3.h>
 #include <stdio.h>
@@ -153,9 +154,10 @@ struct store {
 	int64_t arrival_cursor; /* the next identity to look at */
 	ino_t inode;            /* of the file when it was opened */
 	enum durability durability;
-	bool checkpoints_left; /* to others */
-	int64_t stop_at_bytes; /* of free space, 0: none */
-	int64_t deadline_ns;   /* monotonic; past it what runs is interrupted */
+	struct store_sync *sync; /* with DURABILITY_LATER */
+	bool checkpoints_left;   /* to others */
+	int64_t stop_at_bytes;   /* of free space, 0: none */
+	int64_t deadline_ns;     /* monotonic; past it what runs is interrupted */
 	uint64_t key[2];
 	bool in_transaction;
 	struct feature_set *feature_sets; /* seen so far */

@@ -241,13 +241,19 @@ static enum status grow_forest(const double *value, size_t rows, size_t features
 	return st;
 }
 
-/* How many repetitions of its value say that a sensor is stuck: more than twice the longest row of
- * them in the healthy data, and so many that chance does not bring them about in a billion readings
- * if each repeats with the frequency seen. 0 if the data are too short to tell. */
-static size_t stuck_after(const double *value, size_t rows, size_t features, size_t feature)
+size_t train_stuck_after(size_t rows, size_t repeated, size_t longest)
 {
 	enum { LEAST = 20 };
 	static const double chance = 1e-9;
+	double frequency = (double)repeated / (double)(rows - 1);
+	double by_chance = repeated > 0 ? log(chance) / log(frequency) : 0;
+	double after = fmax(LEAST, fmax(2 * (double)longest, ceil(by_chance)));
+
+	return after < (double)rows ? (size_t)after : 0;
+}
+
+static size_t stuck_after(const double *value, size_t rows, size_t features, size_t feature)
+{
 	size_t repeated = 0, run = 0, longest = 0;
 
 	for (size_t i = 1; i < rows; i++) {
@@ -256,10 +262,7 @@ static size_t stuck_after(const double *value, size_t rows, size_t features, siz
 		repeated += run > 0;
 		longest = run > longest ? run : longest;
 	}
-	double frequency = (double)repeated / (double)(rows - 1);
-	double by_chance = repeated > 0 ? log(chance) / log(frequency) : 0;
-	double after = fmax(LEAST, fmax(2 * (double)longest, ceil(by_chance)));
-	return after < (double)rows ? (size_t)after : 0;
+	return train_stuck_after(rows, repeated, longest);
 }
 
 /* Mean and spread in the rows' order; the order statistics from a sorted copy. */
@@ -283,14 +286,19 @@ static void measure(const double *value, size_t rows, size_t features, size_t fe
 	out->stuck_after = stuck_after(value, rows, features, feature);
 }
 
-static enum status measure_all(
-	struct model *model, const double *value, size_t rows, double *scratch, struct why *why)
+static enum status measure_all(struct model *model, const double *value, size_t rows,
+	double *scratch, const struct train_options *o, struct why *why)
 {
 	const struct schema *schema = &model->schema;
 
 	for (size_t i = 0; i < schema->count; i++) {
 		struct feature_stats *stats = &model->detector.stats[i];
 		measure(value, rows, schema->count, i, scratch, stats);
+		if (o->whole) {
+			stats->mean = o->whole[i].mean;
+			stats->sd = o->whole[i].sd;
+			stats->stuck_after = o->whole[i].stuck_after;
+		}
 		if (!isfinite(stats->sd)) /* a model file could not hold it */
 			return fail(why, STATUS_BAD_INPUT, "%s: its values are too large",
 				schema->feature[i].name);
@@ -323,6 +331,22 @@ static void score_sample(const struct model *model, const double *value, size_t 
 	}
 }
 
+/* How far the share of all rows above the threshold may be from that of the rows it was taken from:
+ * half of the 95 % interval, binomial, less what a sample without replacement cannot miss. Rows of
+ * blocks hang together: they count as what they are worth. scratch[scored] may hold the scores. */
+static void state_error(struct model *model, const double *in_order, double *scratch, size_t scored,
+	size_t rows, const struct train_options *o)
+{
+	size_t all = o->drawn_from ? o->drawn_from : rows;
+	double p = 1 - o->quantile;
+
+	if (scored >= all)
+		return;
+	double worth = in_order ? train_effective_rows(in_order, scored, scratch) : (double)scored;
+	model->drawn = scored;
+	model->share_error = 1.96 * sqrt(p * (1 - p) / worth * (1 - (double)scored / (double)all));
+}
+
 /* Scores the rows and takes threshold and quantile table from them; `score` has room for all. */
 static enum status calibrate(struct model *model, const double *value, size_t rows, double *score,
 	const struct train_options *options, struct why *why)
@@ -337,6 +361,7 @@ static enum status calibrate(struct model *model, const double *value, size_t ro
 		memcpy(in_order, score, rows * sizeof(*in_order));
 	else if (options->at_ms)
 		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", rows);
+	state_error(model, in_order, score, scored, rows, options);
 	number_sort(score, scored);
 	model->threshold = train_quantile(score, scored, options->quantile);
 	model_no_smoothing(model);
@@ -403,7 +428,7 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 	model->schema = *schema;
 	model->detector.kind = options->kind;
 	model->detector.features = schema->count;
-	st = measure_all(model, value, rows, scratch, why);
+	st = measure_all(model, value, rows, scratch, options, why);
 	if (st != STATUS_OK) {
 		free(scratch);
 		model_destroy(model);
@@ -413,7 +438,7 @@ enum status train_model(const struct schema *schema, const double *value, size_t
 		st = train_fused(model, value, rows, options, why);
 	else
 		st = calibrate(model, value, rows, scratch, options, why);
-	model->rows = rows;
+	model->rows = options->drawn_from ? options->drawn_from : rows;
 	model->seed = options->seed;
 	free(scratch);
 	if (st != STATUS_OK) {

@@ -14,9 +14,11 @@
 
 enum { TRAIN_ROWS_MIN = 16 }; /* below, quantiles of the scores mean nothing */
 
-/* The forest takes its threshold from the scores of so many rows at most, drawn without
+/* Of how many rows a file's model is made at most, unless asked for otherwise: who reads more keeps
+ * a sample of them. The forest takes its threshold from the scores of so many, drawn without
  * replacement, unless there are times. The share of all rows above it is then off by a standard
- * error of sqrt(q (1 - q) / 100,000) at the most: 0.0003 at 0.99, a thirtieth of the alarms. */
+ * error of sqrt(q (1 - q) / 100,000) at the most: 0.0003 at 0.99, a thirtieth of the alarms
+ * (struct model, share_error). */
 enum { TRAIN_SCORED_MAX = 100000 };
 
 struct train_options {
@@ -30,6 +32,12 @@ struct train_options {
 	 * machine NULL all rows are of one machine. */
 	const int64_t *at_ms;
 	const uint32_t *machine;
+	/* Where the rows are a sample, whole blocks of a machine if there are times: of how many
+	 * they were drawn (0: they are all there are), and mean, sd and stuck_after of each feature
+	 * over all of those ([schema->count]; NULL: to be measured here). The fused detector keeps
+	 * the mean and sd of the rows it is fitted to. */
+	size_t drawn_from;
+	const struct feature_stats *whole;
 	/* The promise that is asked for, of a machine, and the alarm's delays are chosen for it; 0:
 	 * what the usual delays give. Refused (STATUS_BAD_INPUT) where the data cannot show it. */
 	double false_alarms_per_day;
@@ -42,6 +50,12 @@ struct train_options {
  * beside rows and seed is the caller's to fill in. *out is the caller's, model_destroy. */
 enum status train_model(const struct schema *schema, const double *value, size_t rows,
 	const struct train_options *options, struct model **out, struct why *why) MUST_USE;
+
+/* How many repetitions of its value say that a sensor is stuck: more than twice the longest row of
+ * them among `rows` healthy ones (`longest`), and so many that chance does not bring them about in
+ * a billion readings if each repeats with the frequency seen (`repeated` of them did). 0 if the
+ * rows are too few to tell. */
+size_t train_stuck_after(size_t rows, size_t repeated, size_t longest);
 
 /* The q quantile (0 .. 1) of n ascending numbers, linear between neighbours (Hyndman and Fan's
  * type 7, numpy's default). n > 0. */

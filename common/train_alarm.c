@@ -187,14 +187,16 @@ static enum status replay_all(const struct train_options *o, struct model *model
 	return st;
 }
 
-static enum status check_asked(double asked, double days, struct why *why)
+static enum status check_asked(const struct train_options *o, double days, struct why *why)
 {
+	double asked = o->false_alarms_per_day;
+
 	if (asked * days >= 1)
 		return STATUS_OK;
 	return fail(why, STATUS_BAD_INPUT,
-		"%g false alarms a day cannot be promised by data of %.3g days: at least %.3g days "
+		"%g false alarms a day cannot be promised by data of %.3g days%s: at least %.3g days "
 		"are needed",
-		asked, days, 1 / asked);
+		asked, days, o->drawn_from ? ", that of the rows kept" : "", 1 / asked);
 }
 
 /* From the agent's defaults on, each slower than the one before. */
@@ -219,7 +221,7 @@ static enum status choose_delays(const struct train_options *o, struct model *mo
 		enum status st = replay_all(o, model, score, passes, rows, &days, why);
 		if (st != STATUS_OK || asked <= 0)
 			return st;
-		st = check_asked(asked, days, why);
+		st = check_asked(o, days, why);
 		if (st != STATUS_OK || model->false_alarms_per_day <= asked)
 			return st;
 	}
@@ -248,7 +250,7 @@ static enum status choose_level(const struct train_options *o, struct model *mod
 	set_delays(model, &delays[0]);
 	enum status st = replay_all(o, model, score, passes, rows, &days, why);
 	if (st == STATUS_OK && asked > 0)
-		st = check_asked(asked, days, why);
+		st = check_asked(o, days, why);
 	if (st != STATUS_OK || !(days > 0))
 		return st;
 	double seen = fmax(model->false_alarms_per_day, 1 / ((double)passes * days));

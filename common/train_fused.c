@@ -9,8 +9,7 @@
 enum { PARTS = 25 };
 static const double tail_share = 0.02; /* beyond, the tail is taken as exponential */
 
-/* How many independent rows the share of high scores is worth, by the means of equal parts. */
-static double effective_rows(const double *score, size_t n, double *sorted)
+double train_effective_rows(const double *score, size_t n, double *sorted)
 {
 	double square = 0, sum = 0;
 
@@ -86,7 +85,7 @@ static enum status calibrate_alarm(struct model *model, const double *value, siz
 			if (!isnan(scratch[total + i]))
 				scratch[total + known++] = scratch[total + i];
 		if (known >= TRAIN_ROWS_MIN)
-			effective += effective_rows(scratch + total, known, sorted) /
+			effective += train_effective_rows(scratch + total, known, sorted) /
 				(double)held->lengths;
 		total += known;
 	}
@@ -120,7 +119,7 @@ static void calibrate(struct model *model, const double *value, size_t rows,
 	size_t n = held->lengths * rows, features = model->schema.count;
 
 	for (size_t l = 0; l < held->lengths; l++)
-		effective += effective_rows(held->score + l * rows, rows, sorted) /
+		effective += train_effective_rows(held->score + l * rows, rows, sorted) /
 			(double)held->lengths;
 	alpha /= 1 + 1 / sqrt(alpha * effective);
 	memcpy(sorted, held->score, n * sizeof(*sorted));
@@ -168,6 +167,7 @@ enum status train_fused(struct model *model, const double *value, size_t rows,
 	double *sorted = malloc(2 * held.lengths * rows * sizeof(*sorted));
 	if (sorted) {
 		calibrate(model, value, rows, &held, sorted, options->quantile);
+		model->drawn = options->drawn_from > rows ? rows : 0;
 		if (options->at_ms)
 			st = calibrate_alarm(model, value, rows, &held, sorted, options, why);
 	} else {

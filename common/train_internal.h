@@ -8,6 +8,10 @@
 enum status train_fused(struct model *model, const double *value, size_t rows,
 	const struct train_options *options, struct why *why) MUST_USE;
 
+/* How many independent rows the share of high scores is worth, by the means of equal parts;
+ * score[n] in time order, sorted[n]: scratch. */
+double train_effective_rows(const double *score, size_t n, double *sorted);
+
 /* train_alarm.c, for data with times. The median step of a machine, forward; 0: there is none. */
 enum status train_step(const struct train_options *options, size_t rows, int64_t *step_ms,
 	struct why *why) MUST_USE;

@@ -6,6 +6,7 @@
 #include "common/smooth.h"
 #include "common/timeutil.h"
 #include "common/train.h"
+#include "trainer/baseline.h"
 #include "trainer/evaluate.h"
 #include "trainer/events.h"
 #include "trainer/plot.h"
@@ -74,19 +75,14 @@ static enum status amend_schema(
 	return STATUS_OK;
 }
 
-static void warn_impossible(const struct csvfile *csv, const struct schema *schema)
+static void warn_impossible(const struct report *report, const struct schema *schema)
 {
 	for (size_t i = 0; i < schema->count; i++) {
 		const struct feature *f = &schema->feature[i];
-		size_t n = 0;
-		for (size_t row = 0; row < csv->rows; row++) {
-			double x = csv->value[row * schema->count + i];
-			n += x < f->low || x > f->high;
-		}
-		if (n > 0)
+		if (report->column[i].beyond > 0)
 			log_warning("column %s: %zu values outside its range %g .. %g, trained on "
 				    "all the same",
-				f->name, n, f->low, f->high);
+				f->name, report->column[i].beyond, f->low, f->high);
 	}
 }
 
@@ -139,7 +135,7 @@ static enum status sign(struct model *model, const char *baseline, struct why *w
 	return st;
 }
 
-static void print_trained(const struct model *model, const struct options *o, bool timed)
+static void print_trained(const struct model *model, const struct options *o)
 {
 	const struct detector *d = &model->detector;
 	size_t sample_size = d->kind == DETECTOR_FUSED ? d->fused->sample_size
@@ -152,10 +148,7 @@ static void print_trained(const struct model *model, const struct options *o, bo
 		d->kind == DETECTOR_FUSED
 			? "of scores by members fitted without the row, tightened by one standard error"
 			: "quantile of the training scores");
-	if (d->kind == DETECTOR_FOREST && !timed && model->rows > TRAIN_SCORED_MAX)
-		printf("               (of %d rows: the share above it is uncertain by %.2g)\n",
-			TRAIN_SCORED_MAX,
-			sqrt(model->quantile * (1 - model->quantile) / TRAIN_SCORED_MAX));
+	show_sample(model, stdout);
 	show_rate(model, stdout);
 	if (model->smooth > 1)
 		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f\n",
@@ -166,8 +159,10 @@ static void print_trained(const struct model *model, const struct options *o, bo
 }
 
 static enum status train_and_save(
-	const struct options *o, struct csvfile *csv, const struct schema *schema, struct why *why)
+	const struct options *o, struct baseline *baseline, struct why *why)
 {
+	struct csvfile *csv = &baseline->csv;
+	struct feature_stats whole[FEATURES_MAX];
 	struct progress progress;
 	struct train_options options = { .kind = o->detector,
 		.trees = o->trees,
@@ -187,44 +182,91 @@ static enum status train_and_save(
 			"%s: no timestamp column: how many false alarms a day there would be cannot "
 			"be known",
 			o->baseline);
+	if (baseline->tally) {
+		options.drawn_from = tally_stats(baseline->tally, whole);
+		options.whole = whole;
+	}
 	progress_start(&progress, "training");
-	enum status st = train_model(schema, csv->value, rows, &options, &model, why);
+	enum status st = train_model(&csv->schema, csv->value, rows, &options, &model, why);
 	progress_finish(&progress);
 	if (st == STATUS_OK)
 		st = sign(model, o->baseline, why);
 	if (st == STATUS_OK)
 		st = model_save(model, o->model, why);
 	if (st == STATUS_OK)
-		print_trained(model, o, csv->at_ms != NULL);
+		print_trained(model, o);
 	model_destroy(model);
+	return st;
+}
+
+/* What the taker of rows needs. */
+struct reading_in {
+	const struct options *options;
+	struct baseline baseline;
+};
+
+/* The header is known: columns with their ranges, and whether the order of rows will matter. */
+static enum status begin_rows(
+	struct reading_in *in, const struct csvfile *head, bool timed, struct why *why)
+{
+	const struct options *o = in->options;
+
+	in->baseline.rows_max = o->rows_kept;
+	in->baseline.block = timed || o->detector == DETECTOR_FUSED ? BASELINE_BLOCK : 1;
+	in->baseline.seed = o->seed;
+	return amend_schema(o, &head->schema, &in->baseline.csv.schema, why);
+}
+
+static enum status take_row(
+	void *context, const struct csvfile *head, const struct csvfile_row *row, struct why *why)
+{
+	struct reading_in *in = context;
+
+	if (head->rows == 0) {
+		enum status st = begin_rows(in, head, row->at_ms != NULL, why);
+		if (st != STATUS_OK)
+			return st;
+	}
+	return baseline_add(&in->baseline, row, why);
+}
+
+static enum status read_baseline(struct reading_in *in, struct why *why)
+{
+	struct csvfile head = { .rows = 0 };
+	struct csvfile *kept = &in->baseline.csv;
+	enum status st = csvfile_each(in->options->baseline, take_row, in, &head, why);
+
+	if (st == STATUS_OK && head.rows == 0)
+		st = begin_rows(in, &head, false, why);
+	if (st == STATUS_OK)
+		st = baseline_finish(&in->baseline, why);
+	kept->machine_name = head.machine_name; /* what the rows kept count as, too */
+	kept->machines = head.machines;
 	return st;
 }
 
 enum status command_train(const struct options *o, struct why *why)
 {
-	struct csvfile csv = { .rows = 0 };
+	struct reading_in in = { .options = o };
 	struct report report;
-	struct schema schema;
 
 	enum status st = check_regular(o->baseline, why);
 	if (st == STATUS_OK)
-		st = csvfile_load(o->baseline, &csv, why);
+		st = read_baseline(&in, why);
 	if (st == STATUS_OK)
-		st = amend_schema(o, &csv.schema, &schema, why);
-	if (st == STATUS_OK)
-		st = report_make(&csv, &report, why);
+		st = baseline_report(&in.baseline, &report, why);
 	if (st != STATUS_OK)
 		goto done;
 
-	report_print(&report, &csv, o->baseline, stdout);
+	report_print(&report, &in.baseline.csv, o->baseline, stdout);
 	fflush(stdout); /* before a refusal on stderr; main looks for errors */
-	st = report_check(&report, &csv, o->baseline, why);
+	st = report_check(&report, &in.baseline.csv, o->baseline, why);
 	if (st != STATUS_OK)
 		goto done;
-	warn_impossible(&csv, &schema);
-	st = train_and_save(o, &csv, &schema, why);
+	warn_impossible(&report, &in.baseline.csv.schema);
+	st = train_and_save(o, &in.baseline, why);
 done:
-	csvfile_free(&csv);
+	baseline_free(&in.baseline);
 	return st;
 }
 

@@ -22,6 +22,7 @@ struct options {
 	double quantile;
 	double false_alarms_per_day; /* to be promised; 0: what comes */
 	size_t trees, sample_size;
+	size_t rows_kept; /* of the baseline, at most */
 	uint64_t seed;
 	size_t smooth; /* 1: each row's own score */
 	enum detector_kind detector;

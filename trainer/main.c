@@ -1,7 +1,10 @@
 /* isolde-trainer: the command line, and nothing else. */
+#include "common/csvfile.h"
 #include "common/forest.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "common/train.h"
+#include "trainer/baseline.h"
 #include "trainer/command.h"
 #include "trainer/score.h"
 #include <argp.h>
@@ -18,6 +21,7 @@ enum {
 	KEY_TREES,
 	KEY_SAMPLE_SIZE,
 	KEY_SEED,
+	KEY_ROWS_KEPT,
 	KEY_DETECTOR,
 	KEY_RANGE,
 	KEY_UNIT,
@@ -38,6 +42,10 @@ static const struct argp_option train_options[] = {
 	{ "trees", KEY_TREES, "N", 0, "trees of the forest (100)", 0 },
 	{ "sample-size", KEY_SAMPLE_SIZE, "N", 0, "rows each tree is grown from (256)", 0 },
 	{ "seed", KEY_SEED, "N", 0, "of the random choices (42): the same seed, the same model",
+		0 },
+	{ "rows-kept", KEY_ROWS_KEPT, "N", 0,
+		"rows to train on, at most (100000): of a longer file that many are drawn at random; "
+		"more take more memory, and of a series they show rarer false alarms",
 		0 },
 	{ "detector", KEY_DETECTOR, "NAME", 0, "kind of model: forest, fused (forest)", 0 },
 	{ "unit", KEY_UNIT, "NAME=UNIT", 0, "unit of a feature, for people; repeatable", 0 },
@@ -203,6 +211,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_SEED:
 		o->seed = parse_count(state, "seed", arg, 0, LLONG_MAX);
 		break;
+	case KEY_ROWS_KEPT:
+		o->rows_kept = parse_count(state, "rows-kept", arg, BASELINE_BLOCK, CSV_ROWS_MAX);
+		break;
 	case KEY_SMOOTH:
 		o->smooth = parse_count(state, "smooth", arg, 1, SMOOTH_MAX);
 		break;
@@ -274,6 +285,7 @@ int main(int argc, char **argv)
 						.trees = 100,
 						.sample_size = 256,
 						.seed = 42,
+						.rows_kept = TRAIN_SCORED_MAX,
 						.smooth = 1,
 						.detector = DETECTOR_FOREST } };
 	struct why why = { "" };

@@ -1,5 +1,4 @@
 #include "trainer/report.h"
-#include "common/digest.h"
 #include "common/number.h"
 #include "common/timeutil.h"
 #include "common/train.h"
@@ -30,6 +29,7 @@ static bool complete_row(const struct csvfile *csv, size_t row)
 static void measure_values(
 	const struct csvfile *csv, size_t column, double *room, struct column_report *c)
 {
+	const struct feature *f = &csv->schema.feature[column];
 	size_t n = 0;
 	double sum = 0, squares = 0;
 
@@ -39,6 +39,7 @@ static void measure_values(
 			continue;
 		room[n++] = x;
 		sum += x;
+		c->beyond += x < f->low || x > f->high;
 	}
 	c->missing = csv->rows - n;
 	c->mean = sum / (double)n; /* 0 / 0 is the NaN we promise */
@@ -50,6 +51,30 @@ static void measure_values(
 	c->high = n ? room[n - 1] : NAN;
 	for (size_t i = 0; i < n; i++)
 		c->distinct += i == 0 || room[i] != room[i - 1];
+}
+
+void report_correlate(struct column_report *c, size_t n, double products, size_t pairs)
+{
+	bool measurable = pairs > 0 && c->low < c->high;
+
+	c->lag1 = measurable ? products / (double)pairs / (c->sd * c->sd) : NAN;
+	c->effective = n > 0 ? 1 : 0;
+	if (measurable && c->lag1 < 1)
+		c->effective = c->lag1 > 0 ? (double)n * (1 - c->lag1) / (1 + c->lag1) : (double)n;
+	else if (c->low < c->high && pairs == 0)
+		c->effective = (double)n; /* no row has a neighbour: nothing known against it */
+	if (n > 0 && c->effective < 1)
+		c->effective = 1;
+}
+
+void report_choose(struct report *r, size_t columns)
+{
+	r->effective_column = 0;
+	for (size_t i = 1; i < columns; i++) {
+		if (r->column[i].effective < r->column[r->effective_column].effective)
+			r->effective_column = i;
+	}
+	r->effective_rows = r->column[r->effective_column].effective;
 }
 
 /* What depends on the order: runs and autocorrelation; run[rows] is scratch. */
@@ -71,30 +96,29 @@ static void measure_order(const struct csvfile *csv, const struct series *series
 			pairs++;
 		}
 	}
-	bool measurable = pairs > 0 && c->low < c->high;
-	c->lag1 = measurable ? products / (double)pairs / (c->sd * c->sd) : NAN;
-	c->effective = n > 0 ? 1 : 0;
-	if (measurable && c->lag1 < 1)
-		c->effective = c->lag1 > 0 ? (double)n * (1 - c->lag1) / (1 + c->lag1) : (double)n;
-	else if (c->low < c->high && pairs == 0)
-		c->effective = (double)n; /* no row has a neighbour: nothing known against it */
-	if (n > 0 && c->effective < 1)
-		c->effective = 1;
+	report_correlate(c, n, products, pairs);
 }
 
-/* Of everything a row says. A collision among 2^64 would count one row too many: at the limit
- * of 20 million rows once in 90,000 files. */
-static uint64_t row_digest(const struct csvfile *csv, size_t row)
+/* The steps and constants of splitmix64 (rng.h), a word at a time: nobody gains by forging a
+ * duplicate, and a keyed digest took four times as long. */
+static uint64_t mix(uint64_t h, uint64_t word)
 {
-	static const uint64_t key[2] = { 0, 0 }; /* nobody gains by forging a duplicate */
-	double x[FEATURES_MAX + 2] = { 0 };
-	size_t n = csv->schema.count;
+	h = (h ^ word) * UINT64_C(0xbf58476d1ce4e5b9);
+	return h ^ h >> 29;
+}
 
-	for (size_t i = 0; i < n; i++)
-		x[i] = isnan(cell(csv, row, i)) ? NAN : cell(csv, row, i) + 0.0; /* -0 is 0 */
-	x[n++] = csv->machine ? csv->machine[row] : 0;
-	x[n++] = csv->at_ms ? (double)csv->at_ms[row] : 0; /* below 2^53 */
-	return digest_sip(key, x, n * sizeof(*x));
+uint64_t report_row_digest(const double *value, size_t n, uint32_t machine, int64_t at_ms)
+{
+	uint64_t h = mix(mix(UINT64_C(0x9e3779b97f4a7c15), machine), (uint64_t)at_ms);
+
+	for (size_t i = 0; i < n; i++) {
+		double x = isnan(value[i]) ? NAN : value[i] + 0.0;
+		uint64_t bits;
+		memcpy(&bits, &x, sizeof(bits));
+		h = mix(h, bits);
+	}
+	h *= UINT64_C(0x94d049bb133111eb);
+	return h ^ h >> 31;
 }
 
 static void count_rows(const struct csvfile *csv, uint64_t *digest, struct report *r)
@@ -102,7 +126,8 @@ static void count_rows(const struct csvfile *csv, uint64_t *digest, struct repor
 	for (size_t i = 0; i < csv->rows; i++) {
 		r->complete += complete_row(csv, i);
 		r->anomalous += csv->label && csv->label[i] == 1;
-		digest[i] = row_digest(csv, i);
+		digest[i] = report_row_digest(&csv->value[i * csv->schema.count], csv->schema.count,
+			csv->machine ? csv->machine[i] : 0, csv->at_ms ? csv->at_ms[i] : 0);
 	}
 	number_sort_unsigned(digest, csv->rows);
 	for (size_t i = 1; i < csv->rows; i++)
@@ -112,7 +137,7 @@ static void count_rows(const struct csvfile *csv, uint64_t *digest, struct repor
 enum status report_make(const struct csvfile *csv, struct report *out, struct why *why)
 {
 	struct series series = { 0 };
-	struct report r = { .rows = csv->rows };
+	struct report r = { .rows = csv->rows, .kept = csv->rows };
 	size_t room = csv->rows ? csv->rows : 1;
 	double *value = malloc(room * sizeof(*value));
 	size_t *run = malloc(room * sizeof(*run));
@@ -129,10 +154,8 @@ enum status report_make(const struct csvfile *csv, struct report *out, struct wh
 	for (size_t i = 0; i < csv->schema.count; i++) {
 		measure_values(csv, i, value, &r.column[i]);
 		measure_order(csv, &series, i, run, &r.column[i]);
-		if (r.column[i].effective < r.column[r.effective_column].effective)
-			r.effective_column = i;
 	}
-	r.effective_rows = r.column[r.effective_column].effective;
+	report_choose(&r, csv->schema.count);
 	count_rows(csv, digest, &r);
 	r.gaps = series.gaps;
 	r.back = series.back;
@@ -232,6 +255,10 @@ void report_print(
 {
 	fprintf(out, "file           %s\n", path);
 	fprintf(out, "rows           %zu (%zu complete)\n", report->rows, report->complete);
+	if (report->kept < report->rows)
+		fprintf(out,
+			"kept           %zu of them, drawn at random: what is trained on, and whose distinct values are counted\n",
+			report->kept);
 	fprintf(out, "features       %zu\n", csv->schema.count);
 	if (csv->machine)
 		fprintf(out, "machines       %zu\n", csv->machines);

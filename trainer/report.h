@@ -17,6 +17,7 @@ enum { REPORT_EFFECTIVE_MIN = 1000 };
 
 struct column_report {
 	size_t missing;             /* empty cells; all else is of the others */
+	size_t beyond;              /* values outside the range the schema states */
 	double mean, sd, low, high; /* sd with 1/n; NaN if every cell is missing */
 	size_t distinct;            /* different values */
 	size_t longest_run;         /* rows in a row with one value, in one segment */
@@ -26,6 +27,7 @@ struct column_report {
 
 struct report {
 	size_t rows;
+	size_t kept;       /* of these, and distinct values are theirs; `rows`: all */
 	size_t complete;   /* rows with no missing cell: what is trained on */
 	size_t anomalous;  /* rows with label 1 */
 	size_t duplicates; /* rows equal to an earlier one in machine, time and every value */
@@ -38,6 +40,17 @@ struct report {
 
 /* STATUS_NO_MEMORY. */
 enum status report_make(const struct csvfile *csv, struct report *out, struct why *why) MUST_USE;
+
+/* From the sums over pairs of neighbours (struct column_report lag1) of n values: lag1, effective.
+ * The others are set. */
+void report_correlate(struct column_report *column, size_t n, double products, size_t pairs);
+
+/* Effective rows of the file, from the columns'. */
+void report_choose(struct report *report, size_t columns);
+
+/* Of everything a row says; a missing machine or time is 0, -0 is 0, all NaN are one. A collision
+ * among 2^64 would count one row too many: at 20 million rows once in 90,000 files. */
+uint64_t report_row_digest(const double *value, size_t n, uint32_t machine, int64_t at_ms);
 
 /* The whole report with its warnings; `path` is what the file is called. */
 void report_print(

@@ -43,6 +43,7 @@ static void print_scores(const struct model *model, FILE *out)
 	fprintf(out, "threshold      %s (the %g quantile of %s)\n", number, model->quantile,
 		model->detector.kind == DETECTOR_FUSED ? "scores by members fitted without the row"
 						       : "the training scores");
+	show_sample(model, out);
 	show_rate(model, out);
 	if (model->quantiles < 2)
 		return;
@@ -67,6 +68,18 @@ static void print_detector(const struct model *model, FILE *out)
 	const struct forest_columns *c = forest_columns(d->forest);
 	fprintf(out, "detector       %s: %zu trees of %zu rows, %zu nodes\n",
 		detector_name(model->detector.kind), c->trees, c->sample_size, c->nodes);
+}
+
+void show_sample(const struct model *model, FILE *out)
+{
+	if (model->drawn == 0)
+		return;
+	fprintf(out, "sample         %llu of the rows, drawn at random",
+		(unsigned long long)model->drawn);
+	if (model->share_error > 0)
+		fprintf(out, ": %.3g %% of all rows lie above the threshold (95 %%: +- %.2g %%)",
+			100 * (1 - model->quantile), 100 * model->share_error);
+	fputc('\n', out);
 }
 
 /* The share of a tail is as uncertain as the count of what lies in it (as train_fused tightens it).

@@ -5,6 +5,9 @@
 #include "common/model.h"
 #include <stdio.h>
 
+/* Of how many rows the threshold was taken, and what that may make of it; nothing if of all. */
+void show_sample(const struct model *model, FILE *out);
+
 /* How many of the healthy readings it is expected to flag, and how sure that is; nothing if that is
  * not known. */
 void show_rate(const struct model *model, FILE *out);

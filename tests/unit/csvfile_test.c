@@ -574,6 +574,63 @@ static void test_free(void)
 	csvfile_free(&csv);
 }
 
+struct taken {
+	size_t rows, stop_at; /* seen; after so many it is enough */
+	double sum;
+	int64_t last_ms;
+	bool columns; /* times, machines and labels came along */
+};
+
+static enum status take(
+	void *context, const struct csvfile *head, const struct csvfile_row *row, struct why *why)
+{
+	struct taken *t = context;
+
+	CU_ASSERT_EQUAL(head->rows, t->rows);
+	if (++t->rows == t->stop_at)
+		return fail(why, STATUS_FULL, "enough");
+	t->sum += row->value[0] + 100 * row->value[1];
+	t->columns = row->at_ms && row->machine && row->label;
+	t->last_ms = row->at_ms ? *row->at_ms : -1;
+	if (row->machine)
+		CU_ASSERT_STRING_EQUAL(head->machine_name[*row->machine], t->rows == 1 ? "p" : "q");
+	return STATUS_OK;
+}
+
+static void test_each(void)
+{
+	static const char text[] = "timestamp,a,machine,b,label\n1,2,p,3,0\n5,4,q,5,1\n";
+	struct taken taken = { .rows = 0 };
+	struct csvfile head = { .rows = 99 };
+	struct why why = { "" };
+	const char *path = unit_file("each.csv", text, sizeof(text) - 1);
+
+	CU_ASSERT_EQUAL_FATAL(csvfile_each(path, take, &taken, &head, &why), STATUS_OK);
+	CU_ASSERT_EQUAL(taken.rows, 2);
+	CU_ASSERT_EQUAL(taken.sum, 806);
+	CU_ASSERT_EQUAL(taken.last_ms, 5000);
+	CU_ASSERT_TRUE(taken.columns);
+	CU_ASSERT_EQUAL(head.rows, 2);
+	CU_ASSERT_EQUAL(head.machines, 2);
+	CU_ASSERT_EQUAL(head.schema.count, 2);
+	CU_ASSERT_PTR_NULL(head.value);
+	csvfile_free(&head);
+
+	head.rows = 99;
+	taken = (struct taken){ .stop_at = 2 };
+	CU_ASSERT_EQUAL(csvfile_each(path, take, &taken, &head, &why), STATUS_FULL);
+	CU_ASSERT_STRING_EQUAL(why.text, "enough");
+	CU_ASSERT_EQUAL(taken.rows, 2);
+	CU_ASSERT_EQUAL(head.rows, 99);
+
+	path = unit_file("bare.csv", "a,b\n1,2\n", 8);
+	taken = (struct taken){ .rows = 0 };
+	CU_ASSERT_EQUAL_FATAL(csvfile_each(path, take, &taken, &head, &why), STATUS_OK);
+	CU_ASSERT_FALSE(taken.columns);
+	CU_ASSERT_EQUAL(taken.last_ms, -1);
+	csvfile_free(&head);
+}
+
 static CU_TestInfo cases[] = {
 	{ "columns and numbers are read in their order", test_plain },
 	{ "marks, CRLF, quotes, blank lines and blanks make no difference", test_same_file },
@@ -602,6 +659,7 @@ static CU_TestInfo cases[] = {
 	{ "rows may lie across the borders of what is read at once", test_block_borders },
 	{ "a mark in the middle of the file is text", test_mark_later },
 	{ "a missing file and a folder are told apart", test_no_file },
+	{ "row by row, until the file or the taker ends it", test_each },
 	{ "freeing twice is safe", test_free },
 	CU_TEST_INFO_NULL,
 };

@@ -62,6 +62,8 @@ static void test_fresh_page(void)
 		"\nisolde_verdicts_total{verdict=\"unscored\"} 0\n",
 		"\nisolde_score_duration_seconds_count 0\n",
 		"\nisolde_store_commit_duration_seconds_bucket{le=\"+Inf\"} 0\n",
+		"\nisolde_store_sync_duration_seconds_count 0\n",
+		"\nisolde_messages_unsynced_total 0\n",
 		"\nisolde_end_to_end_latency_seconds_sum 0\n",
 		"\nisolde_mqtt_connected 1\n",
 		"\nisolde_mqtt_connects_total 3\n",

@@ -573,6 +573,32 @@ static void test_fused_mutants(void)
 	kind = DETECTOR_FOREST;
 }
 
+/* Of a model of rows that were drawn; small_model() itself is of 16 rows. */
+static void test_sample(void)
+{
+	static const struct {
+		const char *raw, *word;
+	} wrong[] = {
+		{ "7", "\"sample\" is not an object" },
+		{ "{\"share_error\":0}", "sample: \"rows\"" },
+		{ "{\"rows\":0,\"share_error\":0}", "sample: \"rows\"" },
+		{ "{\"rows\":17,\"share_error\":0}", "sample: \"rows\"" },
+		{ "{\"rows\":16}", "\"share_error\"" },
+		{ "{\"rows\":16,\"share_error\":-0.1}", "sample: \"share_error\"" },
+		{ "{\"rows\":16,\"share_error\":1}", "sample: \"share_error\"" },
+	};
+	cJSON *root = small_tree();
+
+	cJSON_AddRawToObject(root, "sample", "{\"rows\":9,\"share_error\":0.25}");
+	CU_ASSERT_EQUAL(load_tree(root), STATUS_OK);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		bend(root, "sample", wrong[i].raw);
+		CU_ASSERT_EQUAL(load_tree(root), STATUS_BAD_INPUT);
+		ASSERT_HOLDS(why.text, wrong[i].word);
+	}
+	cJSON_Delete(root);
+}
+
 /* Cut at every seventh byte, and a bit flipped in it, which the seal betrays. */
 static void test_fused_damaged(void)
 {
@@ -697,6 +723,7 @@ static void test_cannot_save(void)
 
 static CU_TestInfo cases[] = {
 	{ "bent numbers of the fused detector are refused, and named", test_fused_mutants },
+	{ "a sample is fewer rows than there are, and its error a share", test_sample },
 	{ "a fused model cut short or flipped is refused", test_fused_damaged },
 	{ "a model read back scores bit for bit the same", test_round_trip },
 	{ "what feeds the alarm comes back", test_alarm },

@@ -776,6 +776,118 @@ static void test_acknowledge_later(void)
 	kill_broker(&b);
 }
 
+static void publish_soon(struct client *c, size_t len, char letter)
+{
+	static char payload[70000];
+
+	memset(payload, letter, len);
+	CU_ASSERT_EQUAL(mqtt_publish_soon(c->mqtt, "t", payload, len), STATUS_OK);
+}
+
+/* Hears itself; how to write is known. */
+static struct client *ready_to_write(struct mqtt_options o)
+{
+	static const char *const filter = "t";
+
+	o.acknowledge_later = true;
+	o.filters = &filter;
+	o.filter_count = 1;
+	struct client *c = connect_with(o);
+	WAIT_FOR(mqtt_subscribed(c->mqtt));
+	publish_soon(c, 5, 'a'); /* by Paho */
+	WAIT_FOR(messages_of(c) == 1);
+	CU_ASSERT_EQUAL(publish(c, "t", "b", 1, false, 0), STATUS_OK);
+	WAIT_FOR(messages_of(c) == 2);
+	return c;
+}
+
+/* Every length where the packet's head grows, and what is larger than one write. */
+static void check_together(struct mqtt_options o)
+{
+	static const size_t lengths[] = { 0, 1, 124, 125, 16380, 16381, 60000, 3 };
+	enum { LENGTHS = sizeof(lengths) / sizeof(lengths[0]) };
+	struct client *c = ready_to_write(o);
+
+	for (size_t i = 0; i < LENGTHS; i++)
+		publish_soon(c, lengths[i], (char)('c' + i));
+	mqtt_flush(c->mqtt);
+	WAIT_FOR(messages_of(c) == 2 + LENGTHS);
+	for (size_t i = 0; i < LENGTHS; i++) {
+		struct kept k = kept_of(c, 2 + i);
+		CU_ASSERT_STRING_EQUAL(k.topic, "t");
+		CU_ASSERT_EQUAL(k.qos, 0);
+		CU_ASSERT_EQUAL(k.len, lengths[i]);
+		CU_ASSERT_TRUE(k.len == 0 || k.payload[0] == (char)('c' + i));
+	}
+	CU_ASSERT_EQUAL(mqtt_unsent(c->mqtt), 0);
+	publish_soon(c, 1, 'z'); /* the stop takes it along */
+	stop(c);
+}
+
+static void test_publish_soon(void)
+{
+	if (skip_without_broker())
+		return;
+	struct broker b = run_broker("");
+
+	check_together(options_for(&b, "together"));
+	kill_broker(&b);
+}
+
+/* A broker that does not read: 4 MB wait beside what the socket holds, then nothing is taken. All
+ * that was taken arrives. */
+static void test_publish_soon_full(void)
+{
+	if (skip_without_broker())
+		return;
+	struct broker b = run_broker("max_queued_messages 0\nmax_queued_bytes 0\n");
+	struct client *c = ready_to_write(options_for(&b, "full"));
+	static const char payload[60000];
+	enum status st = STATUS_OK;
+	size_t taken = 0;
+
+	kill(b.pid, SIGSTOP);
+	for (; st == STATUS_OK && taken < 5000; taken += st == STATUS_OK)
+		st = mqtt_publish_soon(c->mqtt, "t", payload, sizeof(payload));
+	CU_ASSERT_EQUAL(st, STATUS_FULL);
+	CU_ASSERT_TRUE(taken >= 4000000 / sizeof(payload));
+	kill(b.pid, SIGCONT);
+	int64_t until_ns = time_monotonic_ns() + INT64_C(30000000000);
+	while (messages_of(c) < 2 + taken && time_monotonic_ns() < until_ns) {
+		mqtt_flush(c->mqtt);
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	}
+	CU_ASSERT_EQUAL(messages_of(c), 2 + taken);
+	publish_soon(c, 1, 'y');
+	mqtt_flush(c->mqtt);
+	WAIT_FOR(messages_of(c) == 3 + taken);
+	stop(c);
+	kill_broker(&b);
+}
+
+/* What waits for a connection that ends is lost with it, and breaks nothing on the next. */
+static void test_publish_soon_lost(void)
+{
+	if (skip_without_broker())
+		return;
+	struct broker b = run_broker("");
+	struct client *c = ready_to_write(options_for(&b, "lost"));
+
+	publish_soon(c, 7, 'l');
+	kill_broker(&b);
+	WAIT_FOR(!mqtt_connected(c->mqtt));
+	CU_ASSERT_EQUAL(mqtt_publish_soon(c->mqtt, "t", "m", 1), STATUS_UNAVAILABLE);
+	start_broker(&b);
+	WAIT_FOR(mqtt_subscribed(c->mqtt));
+	mqtt_flush(c->mqtt);
+	publish_soon(c, 9, 'n');
+	mqtt_flush(c->mqtt);
+	WAIT_FOR(messages_of(c) == 3);
+	CU_ASSERT_EQUAL(kept_of(c, 2).len, 9);
+	stop(c);
+	kill_broker(&b);
+}
+
 /* A receipt of a connection that is gone acknowledges nothing on the next one, though the same
  * packet id may be in use there. */
 static void test_old_receipt(void)
@@ -964,6 +1076,10 @@ static void test_tls(void)
 	CU_ASSERT_EQUAL(publish(c, "t", "secret", 1, false, 0), STATUS_OK);
 	WAIT_FOR(messages_of(c) == 1);
 	stop(c);
+	o.filter_count = 0;
+	check_together(o);
+	o.filters = &filter;
+	o.filter_count = 1;
 	o.ca_file = other; /* signed by nobody we know */
 	c = connect_with(o);
 	WAIT_FOR(in_trouble(c));
@@ -1187,6 +1303,9 @@ static CU_TestInfo cases[] = {
 	{ "a refused subscription is trouble", test_refused_subscription },
 	{ "a wrong password is trouble", test_password },
 	{ "what is not acknowledged comes again", test_acknowledge_later },
+	{ "publishes of QoS 0 leave together", test_publish_soon },
+	{ "a broker that does not read is waited for with 4 MB", test_publish_soon_full },
+	{ "what waits for a lost connection is lost with it", test_publish_soon_lost },
 	{ "an old receipt acknowledges nothing new", test_old_receipt },
 	{ "20,000 publishes may wait, not one more", test_unsent_limit },
 	{ "a hanging broker does not hold up the stop", test_stop_hanging },

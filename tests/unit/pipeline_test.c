@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 static struct why why;
 static const int64_t noon = 1795435200000;
@@ -493,8 +494,8 @@ static void test_alarm_in_one_batch(void)
 	readings(rig, 0, "aaannnnnaaannnnn");
 	run(rig);
 	CU_ASSERT_STRING_EQUAL(alarms(rig), "unun");
-	for (size_t i = 0; i < rig->published; i++)
-		CU_ASSERT_EQUAL(rig->publish[i].rows, 16);
+	for (size_t i = 0; i < rig->published; i++) /* alarms follow the commit */
+		CU_ASSERT_EQUAL(rig->publish[i].rows, rig->publish[i].qos == 0 ? 0 : 16);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_RAISED), 2);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 0);
 	end(rig);
@@ -795,7 +796,7 @@ static void test_batched_feed(void)
 	for (size_t i = 0; i < rig->published; i++) {
 		CU_ASSERT_STRING_EQUAL(rig->publish[i].topic, "alerts/verdicts");
 		CU_ASSERT_FALSE(rig->publish[i].retain);
-		CU_ASSERT_EQUAL(rig->publish[i].rows, i == 0 ? 1 : 4);
+		CU_ASSERT_EQUAL(rig->publish[i].rows, i == 0 ? 0 : 1); /* before its commit */
 	}
 	CU_ASSERT_EQUAL(rig->publish[0].text[0], '[');
 	CU_ASSERT_STRING_EQUAL(rig->publish[0].text + strlen(rig->publish[0].text) - 2, "}]");
@@ -860,6 +861,45 @@ static void test_tried_again(void)
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_RAISED), 2);
 	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_ACTIVE), 1);
 	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"count\":3");
+	end(rig);
+}
+
+/* The commit fails, behind all that was judged, and is tried again: every verdict has been told
+ * once. Of QoS 1, after the commit. */
+static void test_told_once(void)
+{
+	struct rig *rig = new_rig();
+	struct rlimit usual, tight;
+	struct stat wal;
+	char path[320];
+
+	signal(SIGXFSZ, SIG_IGN);
+	readings(rig, 0, "nan");
+	run(rig);
+	snprintf(path, sizeof(path), "%s-wal", rig->path);
+	CU_ASSERT_EQUAL_FATAL(stat(path, &wal), 0);
+	CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &usual), 0);
+	tight = usual;
+	tight.rlim_cur = (rlim_t)wal.st_size;
+	readings(rig, 3, "nnan");
+	CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &tight), 0);
+	enum status st = run_with(rig, model);
+	CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &usual), 0);
+	CU_ASSERT_NOT_EQUAL(st, STATUS_OK);
+	CU_ASSERT_EQUAL(rig->published, 7);
+	CU_ASSERT_EQUAL(rig->publish[6].rows, 3);
+	CU_ASSERT_EQUAL(run_as(rig, model, PIPELINE_STORE), STATUS_OK);
+	CU_ASSERT_EQUAL(rig->published, 7);
+	readings(rig, 7, "n");
+	run(rig);
+	CU_ASSERT_EQUAL(rig->published, 8);
+
+	rig->options.alerts.verdict_qos = 1;
+	restart(rig);
+	readings(rig, 8, "nn");
+	run(rig);
+	CU_ASSERT_EQUAL_FATAL(rig->published, 2);
+	CU_ASSERT_EQUAL(rig->publish[0].rows, 10);
 	end(rig);
 }
 
@@ -1334,6 +1374,7 @@ static CU_TestInfo cases[] = {
 	{ "a limit below the stored alarms does not stop the start", test_limit_below_alarms },
 	{ "verdicts are published as the settings ask", test_feeds },
 	{ "a batched feed is one array a commit", test_batched_feed },
+	{ "a verdict is told once, however often its batch is tried", test_told_once },
 	{ "a batch that fails is tried again as if it were new", test_tried_again },
 	{ "a batch whose commit fails leaves nothing behind", test_commit_fails },
 	{ "what is shed costs rows, but no alarm", test_shed },

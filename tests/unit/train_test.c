@@ -337,6 +337,9 @@ static void test_threshold_of_many(void)
 		above_whole += score > whole->threshold;
 	}
 	CU_ASSERT_NOT_EQUAL(sampled->threshold, whole->threshold);
+	CU_ASSERT_EQUAL(sampled->drawn, TRAIN_SCORED_MAX);
+	CU_ASSERT_EQUAL(whole->drawn, 0);
+	CU_ASSERT_DOUBLE_EQUAL(sampled->share_error, 1.96 * 0.000315 * sqrt(1.0 / 3), 1e-6);
 	CU_ASSERT_TRUE(above_whole <= MANY / 100);
 	CU_ASSERT_DOUBLE_EQUAL((double)above / MANY, 0.01, 4 * 0.000315);
 
@@ -344,6 +347,63 @@ static void test_threshold_of_many(void)
 	model_destroy(whole);
 	free(value);
 	free(at_ms);
+}
+
+/* Of rows drawn from ten times as many: what is known of all is kept, and the error is stated. */
+static void test_drawn(void)
+{
+	struct train_options options = usual;
+	struct feature_stats whole[3] = { { .mean = 1, .sd = 2, .stuck_after = 33 },
+		{ .mean = 3, .sd = 4 }, { .mean = 5, .sd = 6 } };
+	struct model *plain = train(normal, ROWS, &options), *drawn, *read = NULL;
+
+	CU_ASSERT_EQUAL(plain->drawn, 0);
+	CU_ASSERT_EQUAL(plain->share_error, 0);
+	options.drawn_from = 10 * ROWS;
+	options.whole = whole;
+	drawn = train(normal, ROWS, &options);
+	CU_ASSERT_EQUAL(drawn->rows, 10 * ROWS);
+	CU_ASSERT_EQUAL(drawn->drawn, ROWS);
+	/* 1.96 sqrt(0.95 0.05 / 600), and sqrt(0.9) of that: a tenth has been seen. */
+	CU_ASSERT_DOUBLE_EQUAL(drawn->share_error, 0.0174393 * 0.9486833, 1e-6);
+	CU_ASSERT_EQUAL(drawn->threshold, plain->threshold);
+	CU_ASSERT_EQUAL(drawn->detector.stats[0].mean, 1);
+	CU_ASSERT_EQUAL(drawn->detector.stats[2].sd, 6);
+	CU_ASSERT_EQUAL(drawn->detector.stats[0].stuck_after, 33);
+	CU_ASSERT_EQUAL(drawn->detector.stats[0].median, plain->detector.stats[0].median);
+	CU_ASSERT_EQUAL_FATAL(model_save(drawn, unit_path("drawn.json"), &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("drawn.json"), &read, &why), STATUS_OK);
+	CU_ASSERT_EQUAL(read->drawn, ROWS);
+	CU_ASSERT_EQUAL(read->share_error, drawn->share_error);
+	model_destroy(read);
+	model_destroy(drawn);
+	model_destroy(plain);
+}
+
+/* Rows of a series count as what they are worth: as many high scores, but all in two spells. */
+static void test_drawn_series(void)
+{
+	struct train_options options = with_times(DETECTOR_FOREST);
+	struct model *even, *spells;
+
+	options.drawn_from = 10 * ROWS;
+	even = train(normal, ROWS, &options);
+	memcpy(scratch, normal, sizeof(scratch));
+	for (size_t i = 0; i < 20; i++)
+		scratch[(i < 10 ? 100 + i : 400 + i) * 3] += 60;
+	spells = train(scratch, ROWS, &options);
+	CU_ASSERT_EQUAL(spells->drawn, ROWS);
+	CU_ASSERT_TRUE(even->share_error > 0.01 && even->share_error < 0.025);
+	CU_ASSERT_TRUE(spells->share_error > 1.5 * even->share_error);
+	model_destroy(even);
+	model_destroy(spells);
+
+	options.kind = DETECTOR_FUSED; /* its rate and effective rows say it */
+	even = train(normal, ROWS, &options);
+	CU_ASSERT_EQUAL(even->drawn, ROWS);
+	CU_ASSERT_EQUAL(even->share_error, 0);
+	CU_ASSERT_EQUAL(even->rows, 10 * ROWS);
+	model_destroy(even);
 }
 
 static void test_quantile(void)
@@ -638,6 +698,8 @@ static void test_refusals(void)
 
 static CU_TestInfo cases[] = {
 	{ "of many rows a sample makes the threshold", test_threshold_of_many },
+	{ "of rows that were drawn the model says from how many, and how sure it is", test_drawn },
+	{ "rows of a series that were drawn count as what they are worth", test_drawn_series },
 	{ "times give a step and a promise, and without them there is none", test_times },
 	{ "the fused detector's smoothed scores have levels of their own", test_smoothed_levels },
 	{ "a promise is what the replayed alarm did, and refused where it cannot be seen",

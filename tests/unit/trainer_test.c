@@ -2,10 +2,12 @@
 #include "common/fileio.h"
 #include "common/model.h"
 #include "common/rng.h"
+#include "common/train.h"
 #include "tests/unit/unit.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -246,6 +248,104 @@ static void test_evaluate(void)
 	ASSERT_HOLDS(err, "no label column");
 }
 
+/* Independent rows of two columns, quickly made. */
+static void write_large(const char *name, size_t rows)
+{
+	struct rng rng;
+	FILE *file = fopen(unit_path(name), "w");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+	rng_seed(&rng, 7);
+	fputs("a,b\n", file);
+	for (size_t i = 0; i < rows; i++) {
+		unsigned a = (unsigned)rng_below(&rng, 9000), b = (unsigned)rng_below(&rng, 9000);
+		fprintf(file, "%u.%02u,%u.5\n", a / 100, a % 100, b);
+	}
+	fclose(file);
+}
+
+/* The most that any program run so far had in memory, KiB. */
+static long most_memory(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_CHILDREN, &usage);
+	return usage.ru_maxrss;
+}
+
+/* Ten times the rows, and hardly more memory: what is kept are TRAIN_SCORED_MAX rows. */
+static void test_bounded_memory(void)
+{
+	write_large("large.csv", 2 * TRAIN_SCORED_MAX);
+	CU_ASSERT_EQUAL(run("train --detector forest --baseline large.csv --model m.json"), 0);
+	ASSERT_HOLDS(out, "rows           200000 (200000 complete)\n");
+	ASSERT_HOLDS(out, "kept           100000 of them, drawn at random");
+	ASSERT_HOLDS(out, "on 200000 rows");
+	ASSERT_HOLDS(out,
+		"sample         100000 of the rows, drawn at random: 1 % of all rows lie above the "
+		"threshold (95 %: +- 0.044 %)");
+	long before = most_memory();
+
+	write_large("large.csv", 20 * TRAIN_SCORED_MAX);
+	CU_ASSERT_EQUAL(run("train --detector forest --baseline large.csv --model m.json"), 0);
+	ASSERT_HOLDS(out, "rows           2000000 (2000000 complete)\n");
+	long after = most_memory();
+	if (after > before + before / 10)
+		fprintf(stderr, "\n%ld KiB, with ten times the rows %ld KiB\n", before, after);
+	CU_ASSERT_TRUE(after <= before + before / 10);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	CU_ASSERT_TRUE(after < 24 * 1024);
+#endif
+	CU_ASSERT_EQUAL(run("show --model m.json"), 0);
+	ASSERT_HOLDS(out, "+- 0.06 %)");
+}
+
+/* Two machines in turn, a reading a second each; `a` hangs together. */
+static void write_series(const char *name, int rows)
+{
+	struct rng rng;
+	FILE *file = fopen(unit_path(name), "w");
+	double a[2] = { 0, 0 };
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+	rng_seed(&rng, 9);
+	fputs("timestamp,machine,a,b\n", file);
+	for (int i = 0; i < rows; i++) {
+		a[i % 2] = 0.5 * a[i % 2] + rng_normal(&rng);
+		fprintf(file, "%d,m-%d,%.3f,%.3f\n", 1000000 + i / 2, i % 2, a[i % 2],
+			rng_normal(&rng));
+	}
+	fclose(file);
+}
+
+static void test_series_kept(void)
+{
+	write_series("series.csv", 30000);
+	for (int fused = 0; fused < 2; fused++) {
+		CU_ASSERT_EQUAL(run(fused ? "train --detector fused --baseline series.csv --model "
+					    "m.json --trees 20 --rows-kept 10000"
+					  : "train --detector forest --baseline series.csv --model "
+					    "m.json --rows-kept 10000"),
+			0);
+		ASSERT_HOLDS(out, "rows           30000 (30000 complete)\n");
+		ASSERT_HOLDS(out, "kept           10000 of them"); /* ten blocks */
+		ASSERT_HOLDS(out, "machines       2\n");
+		ASSERT_HOLDS(out, "median 1 s, longest 1 s; 0 gaps");
+		ASSERT_HOLDS(out, "sample         10000 of the rows");
+		ASSERT_HOLDS(out, "false alarms   expected a day and machine");
+	}
+	/* 10,000 s are 0.116 days. */
+	CU_ASSERT_EQUAL(
+		run("train --detector fused --baseline series.csv --model m.json --trees 20 "
+		    "--rows-kept 10000 --false-alarms-per-day 5"),
+		65);
+	ASSERT_HOLDS(err, "cannot be promised by data of 0.116 days, that of the rows kept");
+	CU_ASSERT_EQUAL(run("train --detector forest --baseline series.csv --model m.json "
+			    "--rows-kept 999"),
+		64);
+	ASSERT_HOLDS(err, "--rows-kept");
+}
+
 static CU_TestInfo cases[] = {
 	{ "every --help and --version goes to stdout and ends well", test_help },
 	{ "a wrong command line exits 64, says why and prints no result", test_usage },
@@ -255,6 +355,8 @@ static CU_TestInfo cases[] = {
 	{ "bad data exits 65, no input 66, no place to write 73, and no model is left",
 		test_refusals },
 	{ "score answers every row in order, columns matched by name", test_score },
+	{ "memory does not grow with the rows", test_bounded_memory },
+	{ "of a long series whole blocks are kept, and replayed", test_series_kept },
 	{ "a full disk under stdout exits 74", test_full_disk },
 	{ "evaluate prints figures, says which cannot be had, and wants labels", test_evaluate },
 	CU_TEST_INFO_NULL,
