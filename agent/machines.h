@@ -4,6 +4,7 @@
 
 #include "agent/quality.h"
 #include "common/alarm.h"
+#include "common/drift.h"
 #include "common/smooth.h"
 #include "common/store.h"
 
@@ -12,6 +13,7 @@ struct watch {
 	struct quality_state quality;
 	struct pace pace;
 	struct smooth smooth;
+	struct drift drift[DRIFT_RULES];
 	unsigned models; /* that had been in force when this was last added to */
 };
 

@@ -21,6 +21,7 @@ struct judgement {
 	size_t changes;          /* of p->changes, by this message and those before */
 	struct machine *machine; /* borrowed from p->machines; NULL if rejected */
 	struct verdict verdict;
+	size_t drifting; /* the rule of common/drift that feeds the alarm; DRIFT_RULES: none */
 };
 
 /* A machine as it was before the batch in hand, for taking the batch back. */

@@ -228,16 +228,46 @@ static const char *sensor_name(const struct pipeline *p, int column)
 	return column >= 0 ? p->schema.feature[column].name : NULL;
 }
 
-/* What feeds the alarm. Late readings are out of order: they have no part in the mean. */
-static void smooth(const struct model *model, struct machine *machine, struct verdict *v)
+/* What feeds the alarm. Late readings are out of order: they have no part in the means. */
+static void smooth(const struct model *model, const double *x, struct judgement *j)
 {
+	struct watch *watch = &j->machine->watch;
+	struct verdict *v = &j->verdict;
+
+	j->drifting = DRIFT_RULES;
 	if (!model || isnan(v->score))
 		return;
 	v->smoothed = model->smooth > 1;
-	v->alarm_score = v->smoothed && !v->late
-		? smooth_next(&machine->watch.smooth, model->smooth, model->step_ms,
-			  v->reading.at_ms, v->score)
-		: v->score;
+	v->alarm_score = v->score;
+	if (!v->smoothed || v->late)
+		return;
+	v->alarm_score = smooth_next(
+		&watch->smooth, model->smooth, model->step_ms, v->reading.at_ms, v->score);
+	for (size_t i = 0; i < DRIFT_RULES && model->drift[i].window > 0; i++) {
+		const struct drift_rule *rule = &model->drift[i];
+		double nats = drift_next(&watch->drift[i], rule, model->schema.count,
+			model->step_ms, v->reading.at_ms, x);
+		double more = drift_score(rule, nats);
+		if (more > v->alarm_score) {
+			j->drifting = i;
+			v->alarm_score = more;
+		}
+	}
+}
+
+/* The sensor that an alarm raised by this reading would name first; NULL if it knows none. */
+static const char *first_out(
+	const struct pipeline *p, const struct model *model, const struct judgement *j)
+{
+	size_t rule = j->drifting;
+
+	if (rule < DRIFT_RULES)
+		return sensor_name(p,
+			(int)drift_sensor(&j->machine->watch.drift[rule], &model->drift[rule],
+				model->schema.count));
+	if (j->verdict.explained > 0)
+		return sensor_name(p, (int)j->verdict.explanation[0].feature);
+	return NULL;
 }
 
 /* Late readings say nothing about now; skewed ones nothing but that. */
@@ -256,8 +286,8 @@ static void decide(struct pipeline *p, const struct model *model, struct judgeme
 		.severe = v->anomalous && is_severe(model, v),
 		.faults = found->faults,
 		.faulty = sensor_name(p, found->sensor) };
-	if (v->explained > 0)
-		input.sensor = sensor_name(p, (int)v->explanation[0].feature);
+	if (input.score > input.threshold && !(alarm->causes & ALARM_BIT(ALARM_ANOMALY)))
+		input.sensor = first_out(p, model, j);
 	enum alarm_change change = alarm_next(alarm, &p->policy, j->machine->name, &input);
 	change_add(p, j->machine, change, change_event(change), v->reading.received_ms);
 }
@@ -313,6 +343,7 @@ static void forget_other_model(const struct pipeline *p, struct watch *watch)
 		return;
 	watch->models = p->models;
 	watch->smooth = (struct smooth){ .count = 0 };
+	memset(watch->drift, 0, sizeof(watch->drift));
 	watch->quality = (struct quality_state){ .begun = false };
 }
 
@@ -348,7 +379,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 	struct watch before = j->machine->watch;
 	check(p, j, x, &found);
 	score(p, model, x, &j->verdict);
-	smooth(model, j->machine, &j->verdict);
+	smooth(model, x, j);
 	if (j->verdict.anomalous)
 		explain(model, x, &j->verdict);
 	FAILPOINT(before_insert);

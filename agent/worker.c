@@ -77,8 +77,10 @@ static void run_requests(struct worker *w)
 		else if (!messages[i].retained)
 			w->options.on_request(w->options.context, &messages[i]);
 	}
+	/* At once: what comes again would be carried out again, and what a command changed is
+	 * safe when it is told. */
 	if (n > 0)
-		acknowledge(w, messages, n, true);
+		acknowledge(w, messages, n, false);
 }
 
 static void run_command(void *context, const struct command *command, struct command_answer *answer)

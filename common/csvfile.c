@@ -14,7 +14,8 @@ enum { COLUMNS_MAX = FEATURES_MAX + 3 };
 /* libcsv hands over cells and row ends; this is what is known between two of them. */
 struct parse {
 	const char *path;
-	struct csvfile *csv; /* the head, without columns */
+	struct csvfile csv;    /* the head, without columns */
+	struct digest *digest; /* NULL: not wanted */
 	csvfile_take *take;
 	void *context;
 	size_t rows_max;
@@ -22,6 +23,7 @@ struct parse {
 	int64_t at_ms;
 	uint32_t machine;
 	int8_t label;
+	struct csvfile_row row; /* where they are */
 	enum role role[COLUMNS_MAX];
 	size_t columns, column; /* of the header; of the next cell */
 	size_t line;            /* of the file, as an editor counts; 0 before the first */
@@ -48,7 +50,7 @@ static const char *column_name(const struct parse *p, size_t column)
 	case ROLE_FEATURE:
 		break;
 	}
-	return p->csv->schema.feature[feature].name;
+	return p->csv.schema.feature[feature].name;
 }
 
 static bool has_role(const struct parse *p, enum role role)
@@ -96,7 +98,7 @@ static void header_cell(struct parse *p, const char *cell, size_t len)
 	}
 	struct why reason;
 	if (role == ROLE_FEATURE &&
-		schema_add(&p->csv->schema, cell, "", -INFINITY, INFINITY, &reason) != STATUS_OK) {
+		schema_add(&p->csv.schema, cell, "", -INFINITY, INFINITY, &reason) != STATUS_OK) {
 		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:1: %s", p->path, reason.text);
 		return;
 	}
@@ -144,7 +146,7 @@ static void feature_cell(struct parse *p, const char *cell, size_t len)
 
 	if (len == 0) {
 		*value = NAN;
-		p->csv->missing++;
+		p->csv.missing++;
 	} else if (!number_parse(cell, len, value)) {
 		refuse(p, cell, len, "is not a finite decimal number");
 	}
@@ -167,7 +169,7 @@ static void timestamp_cell(struct parse *p, const char *cell, size_t len)
 
 static void machine_cell(struct parse *p, const char *cell, size_t len)
 {
-	struct csvfile *csv = p->csv;
+	struct csvfile *csv = &p->csv;
 
 	if (!machine_name_valid(cell, len)) {
 		refuse(p, cell, len, "is not a machine name, [A-Za-z0-9_-]{1,64}");
@@ -200,7 +202,7 @@ static void data_cell(struct parse *p, const char *cell, size_t len)
 			"%s:%zu: more cells than the header's %zu", p->path, p->line, p->columns);
 		return;
 	}
-	if (p->column == 0 && p->csv->rows == p->rows_max) {
+	if (p->column == 0 && p->csv.rows == p->rows_max) {
 		p->status = fail(p->why, STATUS_FULL, "%s:%zu: more than %zu rows", p->path,
 			p->line, p->rows_max);
 		return;
@@ -251,6 +253,10 @@ static void on_row(int c, void *context)
 		return;
 	if (p->in_header) {
 		p->in_header = false;
+		p->row = (struct csvfile_row){ p->cell,
+			has_role(p, ROLE_TIMESTAMP) ? &p->at_ms : NULL,
+			has_role(p, ROLE_MACHINE) ? &p->machine : NULL,
+			has_role(p, ROLE_LABEL) ? &p->label : NULL };
 		return;
 	}
 	if (p->column < p->columns) {
@@ -258,11 +264,8 @@ static void on_row(int c, void *context)
 			p->path, p->line, p->column, p->columns);
 		return;
 	}
-	const struct csvfile_row row = { p->cell, has_role(p, ROLE_TIMESTAMP) ? &p->at_ms : NULL,
-		has_role(p, ROLE_MACHINE) ? &p->machine : NULL,
-		has_role(p, ROLE_LABEL) ? &p->label : NULL };
-	p->status = p->take(p->context, p->csv, &row, p->why);
-	p->csv->rows++;
+	p->status = p->take(p->context, &p->csv, &p->row, p->why);
+	p->csv.rows++;
 	p->column = 0;
 	p->value = 0;
 }
@@ -304,6 +307,8 @@ static void parse_file(struct parse *p, FILE *file, struct csv_parser *parser)
 	size_t n;
 
 	while (p->status == STATUS_OK && (n = fread(block, 1, sizeof(block), file)) > 0) {
+		if (p->digest)
+			digest_add(p->digest, block, n);
 		bool marked = p->line == 0 && n >= 3 && memcmp(block, "\xef\xbb\xbf", 3) == 0;
 		size_t skip = marked ? 3 : 0;
 		parse_block(p, parser, block + skip, n - skip);
@@ -317,7 +322,6 @@ static void parse_file(struct parse *p, FILE *file, struct csv_parser *parser)
 
 static enum status read_rows(struct parse *p, struct csvfile *out)
 {
-	struct csvfile csv = { .rows = 0 };
 	struct csv_parser parser;
 	const char *path = p->path;
 
@@ -331,7 +335,6 @@ static enum status read_rows(struct parse *p, struct csvfile *out)
 		return fail(p->why, STATUS_NO_MEMORY, "%s: no memory", path);
 	}
 	csv_set_blk_size(&parser, CELL_BUFFER);
-	p->csv = &csv;
 	p->line_ended = p->in_header = true;
 	parse_file(p, file, &parser);
 	csv_free(&parser);
@@ -340,12 +343,12 @@ static enum status read_rows(struct parse *p, struct csvfile *out)
 	if (p->status == STATUS_OK && p->in_header)
 		p->status =
 			fail(p->why, STATUS_BAD_INPUT, "%s: empty, not even a header row", path);
-	if (p->status == STATUS_OK && csv.schema.count == 0)
+	if (p->status == STATUS_OK && p->csv.schema.count == 0)
 		p->status = fail(p->why, STATUS_BAD_INPUT, "%s:1: no feature column", path);
 	if (p->status == STATUS_OK)
-		*out = csv;
+		*out = p->csv;
 	else
-		csvfile_free(&csv);
+		csvfile_free(&p->csv);
 	return p->status;
 }
 
@@ -355,8 +358,22 @@ enum status csvfile_each(
 	struct parse p = {
 		.path = path, .take = take, .context = context, .rows_max = SIZE_MAX, .why = why
 	};
+	struct csvfile head;
 
-	return read_rows(&p, out);
+	enum status st = digest_start(&p.digest, why);
+	if (st != STATUS_OK)
+		return st;
+	st = read_rows(&p, &head);
+	if (st != STATUS_OK) {
+		digest_discard(p.digest);
+		return st;
+	}
+	st = digest_end(p.digest, head.digest, why);
+	if (st == STATUS_OK)
+		*out = head;
+	else
+		csvfile_free(&head);
+	return st;
 }
 
 static enum status keep_row(

@@ -5,6 +5,7 @@
 #ifndef ISOLDE_COMMON_CSVFILE_H
 #define ISOLDE_COMMON_CSVFILE_H
 
+#include "common/digest.h"
 #include "common/schema.h"
 #include "common/status.h"
 #include <stdbool.h>
@@ -24,8 +25,9 @@ struct csvfile {
 	uint32_t *machine;    /* [rows] index into machine_name, or NULL */
 	char (*machine_name)[MACHINE_NAME_MAX + 1]; /* [machines] */
 	size_t machines;
-	int8_t *label;  /* [rows] 0 or 1, or NULL */
-	size_t missing; /* empty feature cells */
+	int8_t *label;                 /* [rows] 0 or 1, or NULL */
+	size_t missing;                /* empty feature cells */
+	char digest[DIGEST_TEXT_SIZE]; /* SHA-256 of the file; by csvfile_each alone */
 };
 
 /* Reads `path`. A timestamp cell is RFC 3339, or a number of seconds (below 1e11) or
@@ -47,8 +49,9 @@ typedef enum status csvfile_take(
 	void *context, const struct csvfile *head, const struct csvfile_row *row, struct why *why);
 
 /* Reads `path` as csvfile_load does, but hands over each row instead of keeping it: memory grows
- * with the machines alone, and rows may be more than CSV_ROWS_MAX. *out is the head after the last
- * row, without columns, csvfile_free(*out) afterwards; untouched on failure. */
+ * with the machines alone, rows may be more than CSV_ROWS_MAX, and `path` may be a pipe: nothing is
+ * read twice, the digest is of these very bytes. *out is the head after the last row, without
+ * columns, csvfile_free(*out) afterwards; untouched on failure. */
 enum status csvfile_each(const char *path, csvfile_take *take, void *context, struct csvfile *out,
 	struct why *why) MUST_USE;
 

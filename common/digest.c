@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void to_hex(const unsigned char *bytes, size_t n, char *out)
@@ -16,15 +17,65 @@ static void to_hex(const unsigned char *bytes, size_t n, char *out)
 	*out = '\0';
 }
 
+static enum status no_digest(struct why *why)
+{
+	return fail(why, STATUS_NO_MEMORY, "SHA-256 is not to be had from libcrypto");
+}
+
 enum status digest_hex(const void *data, size_t len, char out[DIGEST_TEXT_SIZE], struct why *why)
 {
 	unsigned char sum[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
 
 	if (EVP_Digest(data, len, sum, &n, EVP_sha256(), NULL) != 1)
-		return fail(why, STATUS_NO_MEMORY, "SHA-256 is not to be had from libcrypto");
+		return no_digest(why);
 	to_hex(sum, n, out);
 	return STATUS_OK;
+}
+
+struct digest {
+	EVP_MD_CTX *context;
+	bool failed;
+};
+
+enum status digest_start(struct digest **out, struct why *why)
+{
+	struct digest *d = calloc(1, sizeof(*d));
+
+	if (d)
+		d->context = EVP_MD_CTX_new();
+	if (!d || !d->context || EVP_DigestInit_ex(d->context, EVP_sha256(), NULL) != 1) {
+		digest_discard(d);
+		return no_digest(why);
+	}
+	*out = d;
+	return STATUS_OK;
+}
+
+void digest_add(struct digest *d, const void *data, size_t len)
+{
+	d->failed = d->failed || EVP_DigestUpdate(d->context, data, len) != 1;
+}
+
+enum status digest_end(struct digest *d, char out[DIGEST_TEXT_SIZE], struct why *why)
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	bool ok = !d->failed && EVP_DigestFinal_ex(d->context, sum, &n) == 1;
+
+	digest_discard(d);
+	if (!ok)
+		return no_digest(why);
+	to_hex(sum, n, out);
+	return STATUS_OK;
+}
+
+void digest_discard(struct digest *d)
+{
+	if (!d)
+		return;
+	EVP_MD_CTX_free(d->context);
+	free(d);
 }
 
 enum status digest_file_hex(const char *path, char out[DIGEST_TEXT_SIZE], struct why *why)
@@ -34,24 +85,20 @@ enum status digest_file_hex(const char *path, char out[DIGEST_TEXT_SIZE], struct
 		return fail(why, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s: %s", path,
 			strerror(errno));
 
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	unsigned char piece[16384], sum[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-	size_t got;
-	bool ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-	while (ok && (got = fread(piece, 1, sizeof(piece), file)) > 0)
-		ok = EVP_DigestUpdate(context, piece, got) == 1;
-	ok = ok && EVP_DigestFinal_ex(context, sum, &n) == 1;
-	int read_error = ferror(file) ? errno : 0;
-	EVP_MD_CTX_free(context);
+	struct digest *digest = NULL;
+	unsigned char piece[16384];
+	size_t n;
+	enum status st = digest_start(&digest, why);
+	while (st == STATUS_OK && (n = fread(piece, 1, sizeof(piece), file)) > 0)
+		digest_add(digest, piece, n);
+	if (st == STATUS_OK && ferror(file)) {
+		st = fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
+		digest_discard(digest);
+	} else if (st == STATUS_OK) {
+		st = digest_end(digest, out, why);
+	}
 	fclose(file);
-
-	if (read_error)
-		return fail(why, STATUS_IO, "%s: %s", path, strerror(read_error));
-	if (!ok)
-		return fail(why, STATUS_NO_MEMORY, "SHA-256 is not to be had from libcrypto");
-	to_hex(sum, n, out);
-	return STATUS_OK;
+	return st;
 }
 
 static uint64_t rotl(uint64_t x, int k)

@@ -12,6 +12,14 @@ enum { DIGEST_TEXT_SIZE = 65 };
 enum status digest_hex(
 	const void *data, size_t len, char out[DIGEST_TEXT_SIZE], struct why *why) MUST_USE;
 
+/* The same of bytes that come piece by piece: digest_start, digest_add as often as need be, and
+ * digest_end, which frees it. digest_discard instead frees one that is not wanted; NULL is fine. */
+struct digest;
+enum status digest_start(struct digest **out, struct why *why) MUST_USE;
+void digest_add(struct digest *digest, const void *data, size_t len);
+enum status digest_end(struct digest *digest, char out[DIGEST_TEXT_SIZE], struct why *why) MUST_USE;
+void digest_discard(struct digest *digest);
+
 /* Of a file, read in pieces. */
 enum status digest_file_hex(const char *path, char out[DIGEST_TEXT_SIZE], struct why *why) MUST_USE;
 

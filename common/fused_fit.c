@@ -76,22 +76,10 @@ static void fit_scaler(struct fit *f)
 		m->sd[j] = sqrt(m->sd[j]);
 }
 
-/* Covariance of z, shrunk towards m I (Ledoit, Wolf 2004). s[d][d]. */
-static void shrunk_covariance(const struct fit *f, double *s)
+void fused_shrink(double *s, size_t d, double n, double fourth)
 {
-	size_t d = f->fused->features;
-	double z[FEATURES_MAX], n = (double)f->count, fourth = 0, m = 0, square = 0, off = 0;
+	double m = 0, square = 0, off = 0;
 
-	for (size_t i = 0; i < f->count; i++) {
-		double length = 0;
-		standardise(f->fused, row_of(f, i), z);
-		for (size_t j = 0; j < d; j++) {
-			length += z[j] * z[j];
-			for (size_t k = 0; k <= j; k++)
-				s[j * d + k] += z[j] * z[k] / n;
-		}
-		fourth += length * length;
-	}
 	for (size_t j = 0; j < d; j++)
 		m += s[j * d + j] / (double)d;
 	for (size_t j = 0; j < d; j++) {
@@ -111,12 +99,27 @@ static void shrunk_covariance(const struct fit *f, double *s)
 	}
 }
 
-/* The inverse of the lower Cholesky factor, by rows. */
-static void fit_whitening(const struct fit *f, double *s)
+/* Shrunk covariance of z. s[d][d]. */
+static void shrunk_covariance(const struct fit *f, double *s)
 {
 	size_t d = f->fused->features;
-	double *out = f->fused->whitening;
+	double z[FEATURES_MAX], n = (double)f->count, fourth = 0;
 
+	for (size_t i = 0; i < f->count; i++) {
+		double length = 0;
+		standardise(f->fused, row_of(f, i), z);
+		for (size_t j = 0; j < d; j++) {
+			length += z[j] * z[j];
+			for (size_t k = 0; k <= j; k++)
+				s[j * d + k] += z[j] * z[k] / n;
+		}
+		fourth += length * length;
+	}
+	fused_shrink(s, d, n, fourth);
+}
+
+void fused_whiten(double *s, size_t d, double *out)
+{
 	for (size_t j = 0; j < d; j++) {
 		for (size_t k = 0; k <= j; k++) {
 			double sum = s[j * d + k];
@@ -325,7 +328,7 @@ static enum status fit_all(struct fit *f, struct why *why)
 		return fail(why, STATUS_NO_MEMORY, "no memory to fit %zu features", m->features);
 	fit_scaler(f);
 	shrunk_covariance(f, covariance);
-	fit_whitening(f, covariance);
+	fused_whiten(covariance, m->features, m->whitening);
 	free(covariance);
 	fit_prototypes(f);
 	m->nodes = 0;

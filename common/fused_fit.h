@@ -32,4 +32,14 @@ enum status fused_fit(const double *value, size_t rows, size_t features,
 	const struct fused_options *options, struct fused **out, struct fused_held_out *held_out,
 	struct why *why) MUST_USE;
 
+/* ---- shared with common/train_drift ---- */
+
+/* Shrinks the covariance s[d][d], of which the lower half is set, towards a multiple of the
+ * identity (Ledoit, Wolf 2004). n: independent rows it was taken from; `fourth`: the sum over them
+ * of the fourth power of a row's length. */
+void fused_shrink(double *s, size_t d, double n, double fourth);
+
+/* out[d (d + 1) / 2]: the inverse of the lower Cholesky factor of s[d][d], by rows; s is lost. */
+void fused_whiten(double *s, size_t d, double *out);
+
 #endif

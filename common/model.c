@@ -150,6 +150,8 @@ static enum status load_features(const struct load *l, const cJSON *root)
 void model_no_smoothing(struct model *model)
 {
 	model->smooth = 1;
+	for (size_t i = 0; i < DRIFT_RULES; i++)
+		model->drift[i].window = 0;
 	model->smooth_threshold = model->threshold;
 	model->alarm_threshold = model->alarm_clear = model->threshold;
 	model->step_ms = 0;
@@ -238,6 +240,65 @@ static enum status load_sample(const struct load *l, const cJSON *root)
 	return STATUS_OK;
 }
 
+/* A column of exactly n numbers. */
+static enum status load_exactly(const struct load *l, const cJSON *object, const char *name,
+	size_t n, double low, double *out)
+{
+	double *column = NULL;
+	size_t count = 0;
+	enum status st =
+		model_load_column(l, object, "drift: ", name, n, low, INFINITY, &column, &count);
+
+	if (st == STATUS_OK && count != n)
+		st = fail(l->why, STATUS_BAD_INPUT, "%s: drift: \"%s\" has %zu numbers, not %zu",
+			l->path, name, count, n);
+	if (st == STATUS_OK)
+		memcpy(out, column, n * sizeof(*out));
+	free(column);
+	return st;
+}
+
+static enum status load_rule(const struct load *l, const cJSON *object, struct drift_rule *rule)
+{
+	static const char place[] = "drift: ";
+	size_t features = l->model->schema.count;
+	uint64_t window, brief;
+	enum status st;
+
+	if (!cJSON_IsObject(object))
+		return refuse(l, "\"drift\"", "is not a list of objects");
+	if ((st = model_get_count(l, object, place, "window", 2, DRIFT_WINDOW_MAX, &window)) ||
+		(st = model_get_count(l, object, place, "brief", 0, DRIFT_WINDOW_MAX, &brief)) ||
+		(st = get_number(l, object, place, "scale", &rule->scale)) ||
+		(st = get_number(l, object, place, "offset", &rule->offset)) ||
+		(st = load_exactly(l, object, "centre", features, -INFINITY, rule->centre)) ||
+		(st = load_exactly(l, object, "reach", features, 0, rule->reach)) ||
+		(st = load_exactly(l, object, "whitening", features * (features + 1) / 2, -INFINITY,
+			 rule->whitening)))
+		return st;
+	if (!(rule->scale > 0 && rule->scale < DRIFT_SCALE_MAX))
+		return refuse(l, "\"drift\"", "has no scale that can be used");
+	rule->window = (size_t)window;
+	rule->brief = (size_t)brief;
+	return STATUS_OK;
+}
+
+/* Optional: older files have none. */
+static enum status load_drift(const struct load *l, const cJSON *alarm)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(alarm, "drift");
+	enum status st = STATUS_OK;
+	size_t rules = 0;
+
+	if (!list)
+		return STATUS_OK;
+	if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > DRIFT_RULES)
+		return refuse(l, "\"drift\"", "is not a list, or one too long");
+	for (const cJSON *item = list->child; item && st == STATUS_OK; item = item->next)
+		st = load_rule(l, item, &l->model->drift[rules++]);
+	return st;
+}
+
 /* What feeds the alarm; a file without it says: the score itself. */
 static enum status load_alarm(const struct load *l, const cJSON *root)
 {
@@ -273,7 +334,8 @@ static enum status load_alarm(const struct load *l, const cJSON *root)
 		return refuse(l, "\"alarm\"", "has a raise_count beyond its raise_window");
 	model->smooth = (size_t)smooth;
 	model->step_ms = (int64_t)step_ms;
-	return load_promise(l, object);
+	st = load_promise(l, object);
+	return st == STATUS_OK ? load_drift(l, object) : st;
 }
 
 static enum status load_quantiles(const struct load *l, const cJSON *root)

@@ -6,6 +6,7 @@
 
 #include "common/detector.h"
 #include "common/digest.h"
+#include "common/drift.h"
 #include "common/schema.h"
 #include "common/status.h"
 #include <stdint.h>
@@ -29,12 +30,14 @@ struct model {
 	 * standard error, and how many independent rows told its tail. 0: the kind, or an older
 	 * file, does not say. */
 	double rate, effective_rows;
-	/* What feeds the alarm: the mean of the machine's last `smooth` scores (common/smooth).
+	/* What feeds the alarm: the mean of the machine's last `smooth` scores (common/smooth), or
+	 * its slow mean, where that is farther out (common/drift; of `fused` with enough rows).
 	 * Without smoothing, as of the plain forest, that is the score itself, and all levels are
 	 * the threshold. */
-	size_t smooth;                       /* 1 .. SMOOTH_WINDOW_MAX */
+	size_t smooth;                        /* 1 .. SMOOTH_WINDOW_MAX */
+	struct drift_rule drift[DRIFT_RULES]; /* window 0: there is no more */
 	double smooth_threshold;             /* of that mean what `threshold` is of single scores */
-	double alarm_threshold, alarm_clear; /* set and clear level of that mean */
+	double alarm_threshold, alarm_clear; /* set and clear level of the largest */
 	int64_t step_ms;                     /* median of the training data, 0: not known */
 	unsigned raise_count, raise_window, clear_count; /* 0: the agent's settings */
 	/* A machine's, as replayed through the whole alarm in training; NaN: nothing was promised.

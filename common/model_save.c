@@ -40,6 +40,39 @@ static void put_features(FILE *out, const struct model *model)
 	fputs("]", out);
 }
 
+static void put_column(FILE *out, const char *name, const double *value, size_t n)
+{
+	fprintf(out, ",\"%s\":[", name);
+	for (size_t i = 0; i < n; i++) {
+		fputs(i ? "," : "", out);
+		put_number(out, value[i]);
+	}
+	fputs("]", out);
+}
+
+static void put_rule(FILE *out, const struct drift_rule *rule, size_t features)
+{
+	fprintf(out, "\n{\"window\":%zu,\"brief\":%zu", rule->window, rule->brief);
+	put_member(out, "scale", rule->scale);
+	put_member(out, "offset", rule->offset);
+	put_column(out, "centre", rule->centre, features);
+	put_column(out, "reach", rule->reach, features);
+	put_column(out, "whitening", rule->whitening, features * (features + 1) / 2);
+	fputs("}", out);
+}
+
+static void put_drift(FILE *out, const struct model *model)
+{
+	if (model->drift[0].window == 0)
+		return;
+	fputs(",\n\"drift\":[", out);
+	for (size_t i = 0; i < DRIFT_RULES && model->drift[i].window > 0; i++) {
+		fputs(i ? "," : "", out);
+		put_rule(out, &model->drift[i], model->schema.count);
+	}
+	fputs("]", out);
+}
+
 /* Nothing where the alarm is fed by the score itself. */
 static void put_alarm(FILE *out, const struct model *model)
 {
@@ -60,6 +93,7 @@ static void put_alarm(FILE *out, const struct model *model)
 	put_member(out, "false_alarms_per_day", model->false_alarms_per_day);
 	put_member(out, "false_alarms_per_day_low", model->false_alarms_per_day_low);
 	put_member(out, "false_alarms_per_day_high", model->false_alarms_per_day_high);
+	put_drift(out, model);
 	fputs("}", out);
 }
 

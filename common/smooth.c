@@ -1,15 +1,20 @@
 #include "common/smooth.h"
 #include <math.h>
 
+bool smooth_breaks(int64_t before_ms, int64_t at_ms, int64_t step_ms)
+{
+	int64_t step = at_ms - before_ms;
+	return step <= 0 || (step_ms > 0 && step > SMOOTH_GAP_STEPS * step_ms);
+}
+
 double smooth_next(
 	struct smooth *smooth, size_t window, int64_t step_ms, int64_t at_ms, double score)
 {
-	int64_t step = at_ms - smooth->at_ms;
 	double sum = 0;
 
 	if (isnan(score))
 		return score;
-	if (smooth->count > 0 && (step <= 0 || (step_ms > 0 && step > SMOOTH_GAP_STEPS * step_ms)))
+	if (smooth->count > 0 && smooth_breaks(smooth->at_ms, at_ms, step_ms))
 		smooth->count = 0;
 	smooth->score[smooth->next] = score;
 	smooth->next = (smooth->next + 1) % SMOOTH_WINDOW_MAX;

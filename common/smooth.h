@@ -4,6 +4,7 @@
 #ifndef ISOLDE_COMMON_SMOOTH_H
 #define ISOLDE_COMMON_SMOOTH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,10 @@ struct smooth {
 	size_t next, count;
 	int64_t at_ms; /* of the newest */
 };
+
+/* Whether a mean begins anew between two readings: a step back, on the spot, or one of more than
+ * SMOOTH_GAP_STEPS of `step_ms`, the usual step; 0: not known, no step is too long. */
+bool smooth_breaks(int64_t before_ms, int64_t at_ms, int64_t step_ms);
 
 /* Takes one score and gives the mean of the last `window` (1 .. SMOOTH_WINDOW_MAX), itself
  * included, fewer at the start. `step_ms`: the usual step between readings; one of more than

@@ -368,7 +368,7 @@ static enum status calibrate(struct model *model, const double *value, size_t ro
 	if (in_order)
 		st = train_step(options, rows, &model->step_ms, why);
 	if (in_order && st == STATUS_OK && model->step_ms > 0)
-		st = train_promise(options, model, in_order, 1, rows, 0, why);
+		st = train_promise(options, model, in_order, 1, rows, 0, false, why);
 	free(in_order);
 	model->quantile = options->quantile;
 	model->quantiles = 201;

@@ -71,7 +71,7 @@ enum status train_step(
 }
 
 enum status train_smooth(const struct train_options *o, const struct model *model,
-	const double *score, size_t rows, double *out, struct why *why)
+	const double *score, size_t rows, bool first, double *out, struct why *why)
 {
 	struct smooth *smooth = calloc(machines_of(o, rows), sizeof(*smooth));
 
@@ -80,8 +80,8 @@ enum status train_smooth(const struct train_options *o, const struct model *mode
 	for (size_t i = 0; i < rows; i++) {
 		struct smooth *s = &smooth[machine_of(o, i)];
 		out[i] = smooth_next(s, model->smooth, model->step_ms, o->at_ms[i], score[i]);
-		if (s->count < model->smooth)
-			out[i] = NAN; /* warming up: fewer readings spread wider */
+		if (s->count < model->smooth && !first)
+			out[i] = NAN;
 	}
 	free(smooth);
 	return STATUS_OK;
@@ -132,9 +132,10 @@ static void promise(struct model *model, double alarms, double days)
 	model->false_alarms_per_day_high = fmax(high, model->false_alarms_per_day);
 }
 
-/* One pass over the rows; how many alarms were raised, and what time the machines were watched. */
-static size_t replay(const struct train_options *o, const struct model *model, const double *score,
-	size_t rows, struct alarm *alarm, struct smooth *smooth, int64_t *last, double *days)
+/* One pass over what feeds the alarm; how many alarms were raised, and what time the machines were
+ * watched. */
+static size_t replay(const struct train_options *o, const struct model *model, const double *series,
+	size_t rows, struct alarm *alarm, int64_t *last, double *days)
 {
 	const struct alarm_policy policy = { .raise_count = model->raise_count,
 		.raise_window = model->raise_window,
@@ -149,9 +150,7 @@ static size_t replay(const struct train_options *o, const struct model *model, c
 		if (step > 0 && step <= SMOOTH_GAP_STEPS * model->step_ms)
 			*days += (double)step / 86400e3;
 		struct alarm_input input = { .at_ms = o->at_ms[i],
-			.score = model->smooth > 1 ? smooth_next(&smooth[m], model->smooth,
-							     model->step_ms, o->at_ms[i], score[i])
-						   : score[i],
+			.score = series[i],
 			.threshold = model->alarm_threshold,
 			.clear = model->alarm_clear };
 		raised += alarm_next(&alarm[m], &policy, "", &input) == ALARM_RAISED;
@@ -161,7 +160,7 @@ static size_t replay(const struct train_options *o, const struct model *model, c
 
 /* All passes; what they gave is promised. */
 static enum status replay_all(const struct train_options *o, struct model *model,
-	const double *score, size_t passes, size_t rows, double *days, struct why *why)
+	const double *series, size_t passes, size_t rows, double *days, struct why *why)
 {
 	size_t machines = machines_of(o, rows), raised = 0;
 	enum status st = STATUS_OK;
@@ -169,16 +168,13 @@ static enum status replay_all(const struct train_options *o, struct model *model
 	*days = 0;
 	for (size_t pass = 0; pass < passes && st == STATUS_OK; pass++) {
 		struct alarm *alarm = calloc(machines, sizeof(*alarm));
-		struct smooth *smooth = calloc(machines, sizeof(*smooth));
 		int64_t *last = no_times(machines);
-		if (alarm && smooth && last)
-			raised += replay(
-				o, model, score + pass * rows, rows, alarm, smooth, last, days);
+		if (alarm && last)
+			raised += replay(o, model, series + pass * rows, rows, alarm, last, days);
 		else
 			st = fail(why, STATUS_NO_MEMORY, "no memory to replay %zu machines",
 				machines);
 		free(alarm);
-		free(smooth);
 		free(last);
 	}
 	*days /= (double)passes;
@@ -212,13 +208,13 @@ static void set_delays(struct model *model, const struct delays *d)
 }
 
 static enum status choose_delays(const struct train_options *o, struct model *model,
-	const double *score, size_t passes, size_t rows, struct why *why)
+	const double *series, size_t passes, size_t rows, struct why *why)
 {
 	double asked = o->false_alarms_per_day, days = 0;
 
 	for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++) {
 		set_delays(model, &delays[i]);
-		enum status st = replay_all(o, model, score, passes, rows, &days, why);
+		enum status st = replay_all(o, model, series, passes, rows, &days, why);
 		if (st != STATUS_OK || asked <= 0)
 			return st;
 		st = check_asked(o, days, why);
@@ -236,33 +232,95 @@ static enum status choose_delays(const struct train_options *o, struct model *mo
  * day, all kinds together (EEMUA 191). */
 static const double usual_rate = 0.025;
 
+/* One machine's stay above a level. */
+struct stay {
+	double peak;
+	size_t calm; /* readings since it was last above */
+	bool open;
+};
+
+double train_peak_excess(
+	const struct train_options *o, const double *series, size_t rows, size_t apart, double from)
+{
+	size_t machines = machines_of(o, rows), stays = 0;
+	struct stay *stay = calloc(machines, sizeof(*stay));
+	double sum = 0;
+
+	for (size_t i = 0; stay && i < rows + machines; i++) {
+		/* Behind the last row every machine's stay ends. */
+		struct stay *s = &stay[i < rows ? machine_of(o, i) : i - rows];
+		bool above = i < rows && series[i] > from;
+		s->calm = above ? 0 : s->calm + 1;
+		if (above) {
+			s->peak = s->open ? fmax(s->peak, series[i]) : series[i];
+			s->open = true;
+		} else if (s->open && (s->calm >= apart || i >= rows)) {
+			sum += s->peak - from;
+			stays++;
+			s->open = false;
+		}
+	}
+	free(stay);
+	return stays > 0 ? sum / (double)stays : 0;
+}
+
+double train_rate(const struct train_options *o)
+{
+	return o->false_alarms_per_day > 0 ? o->false_alarms_per_day : usual_rate;
+}
+
+/* Up from where the level stands. */
+static enum status settle(const struct train_options *o, struct model *model, const double *series,
+	size_t passes, size_t rows, double excess, double rate, struct why *why)
+{
+	enum { STEPS_MAX = 200, STEPS_IN_ONE = 8 };
+	enum status st = STATUS_OK;
+
+	for (int step = 0; step < STEPS_MAX; step++) {
+		double days = 0;
+		st = replay_all(o, model, series, passes, rows, &days, why);
+		/* Less than one in all cannot be told from none. */
+		if (st != STATUS_OK || !(days > 0) ||
+			model->false_alarms_per_day <= fmax(rate, 1 / days))
+			break;
+		model->alarm_threshold += excess / STEPS_IN_ONE;
+	}
+	return st;
+}
+
 /* Episodes above a high level are as rare as the exponential tail of the scores says (peaks over
  * threshold: Leadbetter 1991; Davison and Smith 1990): from the rate at the first level, which the
  * data show, to one that they may be too short to show. Where they show more than that, as data of
  * many regimes do, the level goes on rising. */
-static enum status choose_level(const struct train_options *o, struct model *model,
-	const double *score, size_t passes, size_t rows, double excess, struct why *why)
+enum status train_level(const struct train_options *o, struct model *model, const double *series,
+	size_t passes, size_t rows, double excess, double rate, struct why *why)
 {
-	enum { STEPS_MAX = 200, STEPS_IN_ONE = 8 };
-	double asked = o->false_alarms_per_day, days = 0;
-	double rate = asked > 0 ? asked : usual_rate;
+	double days = 0;
 
 	set_delays(model, &delays[0]);
-	enum status st = replay_all(o, model, score, passes, rows, &days, why);
-	if (st == STATUS_OK && asked > 0)
-		st = check_asked(o, days, why);
+	enum status st = replay_all(o, model, series, passes, rows, &days, why);
 	if (st != STATUS_OK || !(days > 0))
 		return st;
 	double seen = fmax(model->false_alarms_per_day, 1 / ((double)passes * days));
 	if (seen > rate)
 		model->alarm_threshold += excess * log(seen / rate);
-	for (int step = 0; step < STEPS_MAX; step++) {
-		st = replay_all(o, model, score, passes, rows, &days, why);
-		/* Less than one in all cannot be told from none. */
-		if (st != STATUS_OK || model->false_alarms_per_day <= fmax(rate, 1 / days))
-			break;
-		model->alarm_threshold += excess / STEPS_IN_ONE;
-	}
+	return settle(o, model, series, passes, rows, excess, rate, why);
+}
+
+static enum status choose_level(const struct train_options *o, struct model *model,
+	const double *series, size_t passes, size_t rows, double excess, bool placed,
+	struct why *why)
+{
+	double asked = o->false_alarms_per_day, days = 0;
+
+	set_delays(model, &delays[0]);
+	enum status st = replay_all(o, model, series, passes, rows, &days, why);
+	if (st == STATUS_OK && asked > 0)
+		st = check_asked(o, days, why);
+	if (st != STATUS_OK || !(days > 0))
+		return st;
+	st = (placed ? settle : train_level)(
+		o, model, series, passes, rows, excess, train_rate(o), why);
 	if (st == STATUS_OK && asked > 0 && model->false_alarms_per_day > asked)
 		return fail(why, STATUS_BAD_INPUT,
 			"%g false alarms a day cannot be promised: at a level of %.3g there are still "
@@ -271,10 +329,10 @@ static enum status choose_level(const struct train_options *o, struct model *mod
 	return st;
 }
 
-enum status train_promise(const struct train_options *o, struct model *model, const double *score,
-	size_t passes, size_t rows, double excess, struct why *why)
+enum status train_promise(const struct train_options *o, struct model *model, const double *series,
+	size_t passes, size_t rows, double excess, bool placed, struct why *why)
 {
 	if (excess > 0)
-		return choose_level(o, model, score, passes, rows, excess, why);
-	return choose_delays(o, model, score, passes, rows, why);
+		return choose_level(o, model, series, passes, rows, excess, placed, why);
+	return choose_delays(o, model, series, passes, rows, why);
 }

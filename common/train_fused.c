@@ -65,51 +65,163 @@ static size_t sort_known(double *value, size_t n)
 	return known;
 }
 
-/* Smoothed scores have levels of their own: they spread less, and hang together longer. `scratch`
- * has room for two of everything. */
-static enum status calibrate_alarm(struct model *model, const double *value, size_t rows,
-	const struct fused_held_out *held, double *scratch, const struct train_options *o,
-	struct why *why)
+/* What the alarm is calibrated on. */
+struct alarm_data {
+	const struct train_options *options;
+	const double *value; /* [rows][features] */
+	size_t rows, passes;
+	double *score; /* [passes][rows] held out; smoothed in the end */
+	double *nats;  /* [DRIFT_RULES][rows] */
+	double *scratch, *sorted;
+	double alpha, excess;
+};
+
+/* The smoothed scores that are known into `scratch`, in time order; how many, and how many of them
+ * are independent on average of the passes. */
+static enum status smooth_known(struct model *model, const struct alarm_data *d, size_t *total,
+	double *effective, struct why *why)
 {
-	double alpha = 1 - o->quantile, effective = 0, *sorted = scratch + held->lengths * rows;
-	size_t features = model->schema.count, total = 0;
-	enum status st = train_step(o, rows, &model->step_ms, why);
+	enum status st = STATUS_OK;
+
+	*total = 0;
+	*effective = 0;
+	for (size_t l = 0; l < d->passes && st == STATUS_OK; l++) {
+		double *out = d->scratch + *total;
+		size_t known = 0;
+		st = train_smooth(
+			d->options, model, d->score + l * d->rows, d->rows, false, out, why);
+		for (size_t i = 0; i < d->rows && st == STATUS_OK; i++)
+			if (!isnan(out[i]))
+				out[known++] = out[i];
+		if (known >= TRAIN_ROWS_MIN)
+			*effective +=
+				train_effective_rows(out, known, d->sorted) / (double)d->passes;
+		*total += known;
+	}
+	return st;
+}
+
+/* Levels of the smoothed score, `total` of them in `scratch`: it spreads less than single ones, and
+ * hangs together longer. */
+static enum status set_levels(
+	struct model *model, struct alarm_data *d, size_t total, struct why *why)
+{
+	size_t features = model->schema.count;
+
+	total = sort_known(d->scratch, total);
+	model->smooth_threshold = level(d->scratch, total, d->alpha);
+	model->alarm_clear = level(d->scratch, total, fmin(clear * d->alpha, 0.5));
+	d->excess = mean_excess(d->scratch, total);
+	for (size_t i = 0; i < d->rows; i++)
+		d->sorted[i] = fused_score(model->detector.fused, d->value + i * features);
+	enum status st =
+		train_smooth(d->options, model, d->sorted, d->rows, false, d->scratch, why);
+	if (st != STATUS_OK)
+		return st;
+	total = sort_known(d->scratch, d->rows);
+	model->smooth_threshold = fmax(model->smooth_threshold, level(d->scratch, total, d->alpha));
+	model->alarm_threshold = model->smooth_threshold;
+	model->alarm_clear = fmin(model->alarm_clear, model->alarm_threshold);
+	return STATUS_OK;
+}
+
+/* The level at which nats[rows] alone cry as often as `rate` says; `known` of them are in `sorted`.
+ */
+static enum status drift_level(struct model *model, const struct alarm_data *d, const double *nats,
+	size_t known, double excess, double rate, double *out, struct why *why)
+{
+	double threshold = model->alarm_threshold, over = model->alarm_clear;
+
+	model->alarm_threshold = level(d->sorted, known, d->alpha);
+	model->alarm_clear = level(d->sorted, known, fmin(clear * d->alpha, 0.5));
+	enum status st = train_level(d->options, model, nats, 1, d->rows, excess, rate, why);
+	*out = model->alarm_threshold;
+	model->alarm_threshold = threshold;
+	model->alarm_clear = over;
+	return st;
+}
+
+/* Puts a rule's nats on the scale of the smoothed score, so that their levels for `rate` are one,
+ * and above it both grow equally rare. */
+static enum status place_rule(
+	struct model *model, const struct alarm_data *d, size_t i, double rate, struct why *why)
+{
+	const double *nats = d->nats + i * d->rows;
+	struct drift_rule *rule = &model->drift[i];
+	double at;
+
+	memcpy(d->sorted, nats, d->rows * sizeof(*d->sorted));
+	size_t known = sort_known(d->sorted, d->rows);
+	/* By peaks: a mean that wanders stays away for long, and the higher the shorter. */
+	double excess = train_peak_excess(d->options, nats, d->rows, rule->window,
+		train_quantile(d->sorted, known, 1 - tail_share));
+	if (!(excess > 0)) /* it never moved: it is far out when it does */
+		excess = 1;
+	enum status st = drift_level(model, d, nats, known, excess, rate, &at, why);
+	rule->scale = d->excess / excess;
+	rule->offset = model->alarm_threshold - rule->scale * at;
+	return st;
+}
+
+/* Of the rate, the slow mean's and the step's parts; the smoothed score has the rest. The slow mean
+ * sees the smallest faults, and has the most use for it. */
+static const double part[DRIFT_RULES] = { 0.5, 0.25 };
+
+/* Where the largest of several scores feeds the alarm each may cry as often as its part; then what
+ * is left to do is to look at the largest. */
+static enum status join_drift(struct model *model, struct alarm_data *d, struct why *why)
+{
+	double rate = train_rate(d->options);
+	size_t n = d->passes * d->rows;
+	enum status st =
+		train_level(d->options, model, d->score, d->passes, d->rows, d->excess, rate, why);
+
+	for (size_t i = 0; i < DRIFT_RULES && st == STATUS_OK; i++)
+		st = place_rule(model, d, i, rate * part[i], why);
+	if (st != STATUS_OK)
+		return st;
+	for (size_t i = 0; i < DRIFT_RULES; i++)
+		for (size_t k = 0; k < n; k++)
+			d->score[k] = fmax(d->score[k],
+				drift_score(&model->drift[i], d->nats[i * d->rows + k % d->rows]));
+	memcpy(d->sorted, d->score, n * sizeof(*d->sorted));
+	number_sort(d->sorted, n);
+	model->alarm_clear =
+		fmin(level(d->sorted, n, fmin(clear * d->alpha, 0.5)), model->alarm_threshold);
+	return STATUS_OK;
+}
+
+static enum status calibrate_alarm(struct model *model, struct alarm_data *d, struct why *why)
+{
+	const struct train_options *o = d->options;
+	double effective;
+	size_t total;
+	enum status st = train_step(o, d->rows, &model->step_ms, why);
 
 	if (st != STATUS_OK || model->step_ms == 0)
 		return st;
 	model->smooth = SMOOTH_WINDOW;
-	for (size_t l = 0; l < held->lengths && st == STATUS_OK; l++) {
-		st = train_smooth(o, model, held->score + l * rows, rows, scratch + total, why);
-		size_t known = 0; /* in time order still */
-		for (size_t i = 0; i < rows && st == STATUS_OK; i++)
-			if (!isnan(scratch[total + i]))
-				scratch[total + known++] = scratch[total + i];
-		if (known >= TRAIN_ROWS_MIN)
-			effective += train_effective_rows(scratch + total, known, sorted) /
-				(double)held->lengths;
-		total += known;
-	}
+	st = smooth_known(model, d, &total, &effective, why);
 	if (st != STATUS_OK)
 		return st;
-	if (total < TRAIN_ROWS_MIN * held->lengths) { /* gaps everywhere: nothing to average */
+	if (total < TRAIN_ROWS_MIN * d->passes) { /* gaps everywhere: nothing to average */
 		model->smooth = 1;
-		return train_promise(o, model, held->score, held->lengths, rows, 0, why);
+		return train_promise(o, model, d->score, d->passes, d->rows, 0, false, why);
 	}
-	alpha /= 1 + 1 / sqrt(alpha * effective);
-	total = sort_known(scratch, total);
-	model->smooth_threshold = level(scratch, total, alpha);
-	double excess = mean_excess(scratch, total);
-	model->alarm_clear = level(scratch, total, fmin(clear * alpha, 0.5));
-	for (size_t i = 0; i < rows; i++)
-		sorted[i] = fused_score(model->detector.fused, value + i * features);
-	st = train_smooth(o, model, sorted, rows, scratch, why);
+	d->alpha /= 1 + 1 / sqrt(d->alpha * effective);
+	st = set_levels(model, d, total, why);
+	for (size_t l = 0; l < d->passes && st == STATUS_OK; l++) {
+		double *score = d->score + l * d->rows;
+		st = train_smooth(o, model, score, d->rows, true, score, why);
+	}
+	if (st == STATUS_OK && d->excess > 0)
+		st = train_drift(o, model, d->value, d->rows, d->nats, why);
+	if (st == STATUS_OK && model->drift[0].window > 0)
+		st = join_drift(model, d, why);
 	if (st != STATUS_OK)
 		return st;
-	total = sort_known(scratch, rows);
-	model->smooth_threshold = fmax(model->smooth_threshold, level(scratch, total, alpha));
-	model->alarm_threshold = model->smooth_threshold;
-	model->alarm_clear = fmin(model->alarm_clear, model->alarm_threshold);
-	return train_promise(o, model, held->score, held->lengths, rows, excess, why);
+	return train_promise(
+		o, model, d->score, d->passes, d->rows, d->excess, model->drift[0].window > 0, why);
 }
 
 static void calibrate(struct model *model, const double *value, size_t rows,
@@ -164,12 +276,15 @@ enum status train_fused(struct model *model, const double *value, size_t rows,
 		model->detector.stats[i].mean = model->detector.fused->mean[i];
 		model->detector.stats[i].sd = model->detector.fused->sd[i];
 	}
-	double *sorted = malloc(2 * held.lengths * rows * sizeof(*sorted));
+	double *sorted = malloc((2 * held.lengths + DRIFT_RULES) * rows * sizeof(*sorted));
 	if (sorted) {
+		struct alarm_data data = { options, value, rows, held.lengths, held.score,
+			sorted + 2 * held.lengths * rows, sorted, sorted + held.lengths * rows,
+			1 - options->quantile, 0 };
 		calibrate(model, value, rows, &held, sorted, options->quantile);
 		model->drawn = options->drawn_from > rows ? rows : 0;
 		if (options->at_ms)
-			st = calibrate_alarm(model, value, rows, &held, sorted, options, why);
+			st = calibrate_alarm(model, &data, why);
 	} else {
 		st = fail(why, STATUS_NO_MEMORY, "no memory to calibrate on %zu rows", rows);
 	}

@@ -20,19 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- train ---- */
-
-/* The file is read twice, for its numbers and for its digest: a pipe would be empty by then. */
-static enum status check_regular(const char *path, struct why *why)
-{
-	struct stat st;
-
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return fail(why, STATUS_BAD_INPUT, "%s: not a regular file", path);
-	return STATUS_OK;
-}
 
 static bool amends_known(const struct options *o, const struct schema *schema, struct why *why)
 {
@@ -126,13 +115,11 @@ static enum status training_time(int64_t *out, struct why *why)
 	return STATUS_OK;
 }
 
-static enum status sign(struct model *model, const char *baseline, struct why *why)
+static enum status sign(struct model *model, const struct csvfile *baseline, struct why *why)
 {
 	snprintf(model->program, sizeof(model->program), "isolde-trainer %s", ISOLDE_VERSION);
-	enum status st = training_time(&model->trained_ms, why);
-	if (st == STATUS_OK)
-		st = digest_file_hex(baseline, model->data_digest, why);
-	return st;
+	memcpy(model->data_digest, baseline->digest, sizeof(model->data_digest));
+	return training_time(&model->trained_ms, why);
 }
 
 static void print_trained(const struct model *model, const struct options *o)
@@ -151,8 +138,9 @@ static void print_trained(const struct model *model, const struct options *o)
 	show_sample(model, stdout);
 	show_rate(model, stdout);
 	if (model->smooth > 1)
-		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f\n",
-			model->alarm_threshold, model->smooth, model->alarm_clear);
+		printf("alarm          at %.6f of the mean of %zu scores, over below %.6f%s\n",
+			model->alarm_threshold, model->smooth, model->alarm_clear,
+			show_drift(model));
 	show_promise(model, stdout);
 	printf("model          %s\n", o->model);
 	printf("id             %s\n", model->id);
@@ -190,7 +178,7 @@ static enum status train_and_save(
 	enum status st = train_model(&csv->schema, csv->value, rows, &options, &model, why);
 	progress_finish(&progress);
 	if (st == STATUS_OK)
-		st = sign(model, o->baseline, why);
+		st = sign(model, csv, why);
 	if (st == STATUS_OK)
 		st = model_save(model, o->model, why);
 	if (st == STATUS_OK)
@@ -242,6 +230,7 @@ static enum status read_baseline(struct reading_in *in, struct why *why)
 		st = baseline_finish(&in->baseline, why);
 	kept->machine_name = head.machine_name; /* what the rows kept count as, too */
 	kept->machines = head.machines;
+	memcpy(kept->digest, head.digest, sizeof(kept->digest));
 	return st;
 }
 
@@ -250,9 +239,7 @@ enum status command_train(const struct options *o, struct why *why)
 	struct reading_in in = { .options = o };
 	struct report report;
 
-	enum status st = check_regular(o->baseline, why);
-	if (st == STATUS_OK)
-		st = read_baseline(&in, why);
+	enum status st = read_baseline(&in, why);
 	if (st == STATUS_OK)
 		st = baseline_report(&in.baseline, &report, why);
 	if (st != STATUS_OK)
@@ -276,7 +263,8 @@ done:
 struct scoring {
 	struct model *model;
 	struct csvfile csv;
-	double *score; /* [csv.rows] */
+	size_t column[FEATURES_MAX]; /* where the file keeps each feature */
+	double *score;               /* [csv.rows] */
 };
 
 static void scoring_finish(struct scoring *s)
@@ -289,7 +277,6 @@ static void scoring_finish(struct scoring *s)
 /* scoring_finish(out) afterwards, also on failure. */
 static enum status scoring_make(const struct options *o, struct scoring *out, struct why *why)
 {
-	size_t column[FEATURES_MAX];
 	char ignored[512];
 
 	*out = (struct scoring){ .model = NULL };
@@ -299,7 +286,7 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 		st = csvfile_load(o->input, &out->csv, why);
 	}
 	if (st == STATUS_OK)
-		st = score_match(out->model, &out->csv, o->input, column, why);
+		st = score_match(out->model, &out->csv, o->input, out->column, why);
 	if (st != STATUS_OK)
 		return st;
 	score_ignored(out->model, &out->csv, ignored, sizeof(ignored));
@@ -309,7 +296,7 @@ static enum status scoring_make(const struct options *o, struct scoring *out, st
 	out->score = malloc((out->csv.rows ? out->csv.rows : 1) * sizeof(*out->score));
 	if (!out->score)
 		return fail(why, STATUS_NO_MEMORY, "no memory for %zu scores", out->csv.rows);
-	score_rows(out->model, &out->csv, column, out->score);
+	score_rows(out->model, &out->csv, out->column, out->score);
 	return STATUS_OK;
 }
 
@@ -346,14 +333,17 @@ static enum status check_labelled(const struct scoring *s, const char *path, str
 	return STATUS_OK;
 }
 
-/* The alarm of a model that smooths has a higher level, at which events are counted once more. */
+/* The alarm of a model that smooths has a higher level, and may look at means of readings as well:
+ * events are counted once more. */
 static enum status evaluate_alarm(
 	const struct scoring *s, const struct series *series, struct why *why)
 {
 	double threshold = s->model->alarm_threshold;
 	struct event_figures events;
-	enum status st = events_measure(&s->csv, series, s->score, threshold, &events, why);
+	enum status st = score_drift(s->model, &s->csv, s->column, series, s->score, why);
 
+	if (st == STATUS_OK)
+		st = events_measure(&s->csv, series, s->score, threshold, &events, why);
 	if (st == STATUS_OK) {
 		printf("alarm_threshold %.6f\n", threshold);
 		events_print(&events, "alarm_", stdout);

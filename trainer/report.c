@@ -257,14 +257,18 @@ void report_print(
 	fprintf(out, "rows           %zu (%zu complete)\n", report->rows, report->complete);
 	if (report->kept < report->rows)
 		fprintf(out,
-			"kept           %zu of them, drawn at random: what is trained on, and whose distinct values are counted\n",
-			report->kept);
+			"kept           %zu of them%s: what is trained on, and whose distinct values are counted\n",
+			report->kept,
+			report->kept < report->complete ? ", drawn at random"
+							: ", all that are complete");
 	fprintf(out, "features       %zu\n", csv->schema.count);
 	if (csv->machine)
 		fprintf(out, "machines       %zu\n", csv->machines);
 	if (report->rows > 0) {
 		print_columns(report, csv, out);
-		fprintf(out, "repeated rows  %zu\n", report->duplicates);
+		fprintf(out, "repeated rows  %s%zu\n",
+			report->kept < report->rows && report->duplicates > 0 ? "about " : "",
+			report->duplicates);
 		print_order(report, csv, out);
 	}
 	print_warnings(report, csv, out);
@@ -320,7 +324,8 @@ enum status report_check(
 	size_t constant = constant_column(csv);
 	if (constant < csv->schema.count)
 		return fail(why, STATUS_BAD_INPUT,
-			"%s: column %s is constant: it says nothing, remove it", path,
-			csv->schema.feature[constant].name);
+			"%s: column %s is constant%s: it says nothing, remove it", path,
+			csv->schema.feature[constant].name,
+			report->kept < report->complete ? " in the rows kept" : "");
 	return STATUS_OK;
 }

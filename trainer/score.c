@@ -31,15 +31,23 @@ void score_ignored(const struct model *model, const struct csvfile *csv, char *o
 	}
 }
 
+/* A row's values in the model's order. */
+static void pick(const struct model *model, const struct csvfile *csv,
+	const size_t column[FEATURES_MAX], size_t row, double *x)
+{
+	const double *value = &csv->value[row * csv->schema.count];
+
+	for (size_t i = 0; i < model->schema.count; i++)
+		x[i] = value[column[i]];
+}
+
 void score_rows(const struct model *model, const struct csvfile *csv,
 	const size_t column[FEATURES_MAX], double *score)
 {
 	double x[FEATURES_MAX];
 
 	for (size_t row = 0; row < csv->rows; row++) {
-		const double *value = &csv->value[row * csv->schema.count];
-		for (size_t i = 0; i < model->schema.count; i++)
-			x[i] = value[column[i]];
+		pick(model, csv, column, row, x);
 		score[row] = detector_score(&model->detector, x);
 	}
 }
@@ -68,6 +76,42 @@ void score_smooth(const struct series *series, size_t rows, size_t width, double
 		if (!isnan(score[row]))
 			score[row] = window_mean(series, score, row, width);
 	}
+}
+
+/* One rule over all rows; drift[machines]. */
+static void raise_scores(const struct model *model, const struct drift_rule *rule,
+	const struct csvfile *csv, const size_t column[FEATURES_MAX], const struct series *series,
+	struct drift *drift, double *score)
+{
+	double x[FEATURES_MAX];
+
+	for (size_t row = 0; row < csv->rows; row++) {
+		struct drift *one = &drift[csv->machine ? csv->machine[row] : 0];
+		if (series->previous[row] == SERIES_NONE)
+			*one = (struct drift){ .count = 0 };
+		if (isnan(score[row]))
+			continue;
+		pick(model, csv, column, row, x);
+		double nats = drift_next(
+			one, rule, model->schema.count, model->step_ms, csv->at_ms[row], x);
+		score[row] = fmax(score[row], drift_score(rule, nats));
+	}
+}
+
+enum status score_drift(const struct model *model, const struct csvfile *csv,
+	const size_t column[FEATURES_MAX], const struct series *series, double *score,
+	struct why *why)
+{
+	size_t machines = csv->machine && csv->machines > 0 ? csv->machines : 1;
+
+	for (size_t i = 0; i < DRIFT_RULES && model->drift[i].window > 0; i++) {
+		struct drift *drift = calloc(machines, sizeof(*drift));
+		if (!drift)
+			return fail(why, STATUS_NO_MEMORY, "no memory for %zu machines", machines);
+		raise_scores(model, &model->drift[i], csv, column, series, drift, score);
+		free(drift);
+	}
+	return STATUS_OK;
 }
 
 void score_print(const struct model *model, const double *score, size_t rows, FILE *out)

@@ -29,6 +29,12 @@ void score_rows(const struct model *model, const struct csvfile *csv,
  * itself included; fewer at the start. Missing scores stay and do not count. */
 void score_smooth(const struct series *series, size_t rows, size_t width, double *score);
 
+/* Raises score[csv->rows], smoothed ones, to what the model's rules of means say of the rows
+ * (common/drift), where that is more: what feeds the alarm. */
+enum status score_drift(const struct model *model, const struct csvfile *csv,
+	const size_t column[FEATURES_MAX], const struct series *series, double *score,
+	struct why *why) MUST_USE;
+
 /* CSV: anomaly_score,is_anomaly; a line for every row, both cells empty where there is no
  * score. */
 void score_print(const struct model *model, const double *score, size_t rows, FILE *out);

@@ -109,6 +109,11 @@ void show_promise(const struct model *model, FILE *out)
 						       : "; fresh data may differ");
 }
 
+const char *show_drift(const struct model *model)
+{
+	return model->drift[0].window > 0 ? "; or of what means of readings say" : "";
+}
+
 static void print_alarm(const struct model *model, FILE *out)
 {
 	char set[NUMBER_TEXT_SIZE], over[NUMBER_TEXT_SIZE];
@@ -116,8 +121,8 @@ static void print_alarm(const struct model *model, FILE *out)
 	number_format(model->alarm_threshold, set);
 	number_format(model->alarm_clear, over);
 	if (model->smooth > 1)
-		fprintf(out, "alarm          mean of %zu scores above %s, over at or below %s\n",
-			model->smooth, set, over);
+		fprintf(out, "alarm          mean of %zu scores above %s, over at or below %s%s\n",
+			model->smooth, set, over, show_drift(model));
 	if (model->raise_count > 0)
 		fprintf(out, "delays         raised by %u of %u, over after %u in a row\n",
 			model->raise_count, model->raise_window, model->clear_count);

@@ -17,4 +17,7 @@ void show_promise(const struct model *model, FILE *out);
 
 void show_print(const struct model *model, const char *path, FILE *out);
 
+/* What else feeds the alarm, to stand behind its levels; "" where nothing does. */
+const char *show_drift(const struct model *model);
+
 #endif

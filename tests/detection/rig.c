@@ -90,6 +90,7 @@ static bool take(
 	(void)qos;
 	(void)retain;
 	take_text(payload, "\"machine\":\"", rig->machine, sizeof(rig->machine));
+	take_text(payload, "\"since\":\"", rig->since, sizeof(rig->since));
 	take_text(payload, "\"first_sensor\":\"", rig->sensor, sizeof(rig->sensor));
 	return true;
 }
@@ -110,7 +111,7 @@ void rig_start(struct rig *rig, const struct model *model)
 		.alerts = { .verdicts = VERDICTS_NONE } };
 	struct why why;
 
-	*rig = (struct rig){ .model = model };
+	*rig = (struct rig){ .model = model, .begin_ms = noon };
 	must(store_open(":memory:", STORE_WRITE, &rig->store, &why), &why);
 	must(metrics_create(&rig->metrics), &why);
 	options.store = rig->store;
@@ -125,19 +126,36 @@ void rig_stop(struct rig *rig)
 	store_close(rig->store);
 }
 
-void rig_read(struct rig *rig, const char *machine, int64_t second, const double value[SENSORS])
+void rig_write(const struct rig *rig, const char *machine, int64_t second,
+	const double value[SENSORS], struct rig_message *out)
 {
-	char topic[64], payload[512];
-	int64_t at_ms = noon + second * RIG_STEP_MS;
-	struct message message = { .received_ms = at_ms + 3, .qos = 1, .topic = topic };
+	out->at_ms = rig->begin_ms + second * RIG_STEP_MS;
+	snprintf(out->topic, sizeof(out->topic), "factory/%s/reading", machine);
+	out->len = payload_encode(&rig->model->schema, value, -1, out->at_ms, second, out->payload,
+		sizeof(out->payload));
+}
+
+void rig_judge(struct rig *rig, const struct rig_message *from)
+{
+	struct message message = { .received_ms = from->at_ms + 3,
+		.qos = 1,
+		.topic = from->topic,
+		.topic_len = strlen(from->topic),
+		.payload = from->payload,
+		.len = from->len,
+		.full_len = from->len };
 	struct why why;
 
-	message.topic_len = (size_t)snprintf(topic, sizeof(topic), "factory/%s/reading", machine);
-	message.len = message.full_len = payload_encode(
-		&rig->model->schema, value, -1, at_ms, second, payload, sizeof(payload));
-	message.payload = payload;
 	metrics_received(rig->metrics);
 	/* Without the store: its rows would be the week's only cost, and nobody reads them. */
 	must(pipeline_run(rig->pipeline, rig->model, &message, 1, PIPELINE_SHED, &why), &why);
 	rig->raised = metrics_get(rig->metrics, METRIC_ALARMS_RAISED);
+}
+
+void rig_read(struct rig *rig, const char *machine, int64_t second, const double value[SENSORS])
+{
+	struct rig_message message;
+
+	rig_write(rig, machine, second, value, &message);
+	rig_judge(rig, &message);
 }

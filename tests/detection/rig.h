@@ -20,16 +20,32 @@ struct rig {
 	struct store *store;
 	struct metrics *metrics;
 	struct pipeline *pipeline;
+	int64_t begin_ms;                  /* the story's second 0; a day's noon */
 	int64_t raised;                    /* alarms so far */
 	char machine[RIG_NAME_MAX];        /* of the last one */
+	char since[RIG_NAME_MAX];          /* its time */
 	char sensor[FEATURE_NAME_MAX + 1]; /* its first_sensor */
+};
+
+/* A reading as it is published. */
+struct rig_message {
+	char topic[64], payload[512];
+	size_t len;
+	int64_t at_ms;
 };
 
 /* The agent's default settings. The model is borrowed. Exits on failure. */
 void rig_start(struct rig *rig, const struct model *model);
 void rig_stop(struct rig *rig);
 
-/* Lets the machine say these values, `second` seconds into the story; NaN: it leaves them out. */
+/* What the machine says `second` seconds into the story with these values; NaN: it leaves them
+ * out. */
+void rig_write(const struct rig *rig, const char *machine, int64_t second,
+	const double value[SENSORS], struct rig_message *out);
+void rig_judge(struct rig *rig, const struct rig_message *message);
+
+/* Both: lets the machine say these values, `second` seconds into the story; NaN: it leaves them
+ * out. */
 void rig_read(struct rig *rig, const char *machine, int64_t second, const double value[SENSORS]);
 
 #endif

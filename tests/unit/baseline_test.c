@@ -208,11 +208,68 @@ static void test_digits(void)
 	baseline_free(&b); /* twice is safe */
 }
 
+/* What a person reads of it. */
+static const char *told(struct baseline *b)
+{
+	static char text[4096];
+	struct report report;
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(out);
+	CU_ASSERT_EQUAL_FATAL(baseline_finish(b, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(baseline_report(b, &report, &why), STATUS_OK);
+	report_print(&report, &b->csv, "b.csv", out);
+	fclose(out);
+	why.text[0] = '\0';
+	if (report_check(&report, &b->csv, "b.csv", &why) != STATUS_OK)
+		CU_ASSERT_TRUE(*why.text != '\0'); /* the caller knows what it should say */
+	return text;
+}
+
+/* One column: numbers, a gap in every `gaps`th row, one odd row behind all the others. */
+static void add_numbers(struct baseline *b, size_t rows, size_t gaps, bool odd)
+{
+	b->csv.schema.count = 0;
+	CU_ASSERT_EQUAL_FATAL(
+		schema_add(&b->csv.schema, "a", "", -INFINITY, INFINITY, &why), STATUS_OK);
+	for (size_t i = 0; i < rows; i++) {
+		double x = odd ? (double)(i == rows - 1) : (double)(i / 2);
+		if (gaps && i % gaps == 0)
+			x = NAN;
+		struct csvfile_row row = { &x, NULL, NULL, NULL };
+		CU_ASSERT_EQUAL_FATAL(baseline_add(b, &row, &why), STATUS_OK);
+	}
+}
+
+static void test_told(void)
+{
+	struct baseline drawn = { .rows_max = 100, .block = 1, .seed = 2 };
+	struct baseline complete = drawn, constant = drawn;
+
+	add_numbers(&drawn, 300, 0, false);
+	const char *text = told(&drawn);
+	ASSERT_HOLDS(text, "rows           300 (300 complete)\n");
+	ASSERT_HOLDS(text, "kept           100 of them, drawn at random: ");
+	ASSERT_HOLDS(text, "repeated rows  about 150\n");
+	CU_ASSERT_STRING_EQUAL(why.text, "");
+	baseline_free(&drawn);
+
+	add_numbers(&complete, 180, 2, false);
+	ASSERT_HOLDS(told(&complete), "kept           90 of them, all that are complete: ");
+	baseline_free(&complete);
+
+	add_numbers(&constant, 100000, 0, true); /* one in a thousand that the odd row is drawn */
+	(void)told(&constant);
+	ASSERT_HOLDS(why.text, "column a is constant in the rows kept: it says nothing");
+	baseline_free(&constant);
+}
+
 static CU_TestInfo cases[] = {
 	{ "rows drawn one by one, and the figures of all", test_rows },
 	{ "a series keeps blocks, and the figures of all", test_series },
 	{ "the model's statistics are those of all complete rows", test_stats },
 	{ "what fits is kept as it is", test_whole },
+	{ "the report says what was kept, and why", test_told },
 	{ "a large or moving mean costs no digits", test_digits },
 	CU_TEST_INFO_NULL,
 };

@@ -614,6 +614,9 @@ static void test_each(void)
 	CU_ASSERT_EQUAL(head.machines, 2);
 	CU_ASSERT_EQUAL(head.schema.count, 2);
 	CU_ASSERT_PTR_NULL(head.value);
+	char digest[DIGEST_TEXT_SIZE];
+	CU_ASSERT_EQUAL(digest_file_hex(path, digest, &why), STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(head.digest, digest);
 	csvfile_free(&head);
 
 	head.rows = 99;

@@ -15,8 +15,10 @@
 #include "common/reading.h"
 #include "common/train.h"
 #include "tests/unit/unit.h"
+#include "trainer/baseline.h"
 #include <cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,7 +88,7 @@ static void fail_each(enum status (*work)(struct why *why))
 
 enum { ROWS = 200 };
 static double rows[ROWS * 2];
-static const char *model_path, *fused_path, *csv_path, *config_path;
+static const char *model_path, *fused_path, *csv_path, *config_path, *long_path;
 
 static enum status train(enum detector_kind kind, struct model **out, struct why *why)
 {
@@ -151,6 +153,32 @@ static enum status csv_file(struct why *why)
 
 	if (!st)
 		csvfile_free(&csv);
+	return st;
+}
+
+static enum status take_row(
+	void *context, const struct csvfile *head, const struct csvfile_row *row, struct why *why)
+{
+	struct baseline *baseline = context;
+
+	baseline->csv.schema = head->schema;
+	return baseline_add(baseline, row, why);
+}
+
+/* More rows than are kept, of more and more machines. */
+static enum status thinned(struct why *why)
+{
+	struct baseline baseline = { .rows_max = 20, .block = 4, .seed = 1 };
+	struct csvfile head = { .rows = 0 };
+	struct report report;
+	enum status st = csvfile_each(long_path, take_row, &baseline, &head, why);
+
+	if (!st)
+		st = baseline_finish(&baseline, why);
+	if (!st)
+		st = baseline_report(&baseline, &report, why);
+	csvfile_free(&head);
+	baseline_free(&baseline);
 	return st;
 }
 
@@ -244,6 +272,10 @@ static void test_csv(void)
 {
 	fail_each(csv_file);
 }
+static void test_thinned(void)
+{
+	fail_each(thinned);
+}
 static void test_settings(void)
 {
 	fail_each(settings);
@@ -281,6 +313,12 @@ static bool prepare(void)
 	struct why why;
 
 	cJSON_InitHooks(&hooks);
+	char text[8192];
+	size_t at = (size_t)snprintf(text, sizeof(text), "timestamp,machine,a\n");
+	for (int i = 0; i < 200; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%d,m-%d,%d\n", i,
+			i % (1 + i / 9), i * 7 % 31);
+	long_path = kept(unit_file("long.csv", text, at));
 	csv_path = kept(unit_file("rows.csv", csv, sizeof(csv) - 1));
 	config_path = kept(unit_file("agent.conf", config, sizeof(config) - 1));
 	model_path = kept(unit_path("forest.json"));
@@ -300,6 +338,7 @@ static CU_TestInfo cases[] = {
 	{ "reading and writing a forest's file", test_forest_file },
 	{ "reading and writing a fused model's file", test_fused_file },
 	{ "reading a CSV file", test_csv },
+	{ "keeping a part of a CSV file", test_thinned },
 	{ "reading the settings", test_settings },
 	{ "parsing JSON", test_json },
 	{ "decoding a reading", test_reading },
@@ -315,6 +354,7 @@ int main(void)
 	int failures = unit_run("memory: every allocation failed once", cases);
 
 	free((void *)csv_path);
+	free((void *)long_path);
 	free((void *)config_path);
 	free((void *)model_path);
 	free((void *)fused_path);

@@ -212,6 +212,80 @@ static void test_bad_alarm(void)
 	refuse_alarm(spoil_promise, "interval");
 }
 
+static struct drift_rule some_rule(size_t window, size_t brief)
+{
+	return (struct drift_rule){ .window = window,
+		.brief = brief,
+		.scale = 1.5,
+		.offset = -0.25,
+		.centre = { 60, 35, 75 },
+		.reach = { 80, 81, 0 },
+		.whitening = { 1, 0.5, 0.25, -3, 1e-9, 7 } };
+}
+
+static void expect_rule(const struct drift_rule *got, const struct drift_rule *want)
+{
+	CU_ASSERT_EQUAL(got->window, want->window);
+	CU_ASSERT_EQUAL(got->brief, want->brief);
+	CU_ASSERT_EQUAL(got->scale, want->scale);
+	CU_ASSERT_EQUAL(got->offset, want->offset);
+	CU_ASSERT_EQUAL(memcmp(got->centre, want->centre, sizeof(got->centre)), 0);
+	CU_ASSERT_EQUAL(memcmp(got->reach, want->reach, sizeof(got->reach)), 0);
+	CU_ASSERT_EQUAL(memcmp(got->whitening, want->whitening, sizeof(got->whitening)), 0);
+}
+
+/* One rule, two, and none, as in files of before there were any. */
+static void test_drift(void)
+{
+	struct model *saved = small_model();
+
+	for (size_t rules = 0; rules <= DRIFT_RULES; rules++) {
+		saved->smooth = 10;
+		for (size_t i = 0; i < rules; i++)
+			saved->drift[i] = some_rule(60 - 40 * i, 3 * i);
+		CU_ASSERT_EQUAL_FATAL(model_save(saved, unit_path("drift.json"), &why), STATUS_OK);
+		struct model *read = load(unit_path("drift.json"));
+		CU_ASSERT_EQUAL(read->smooth, 10);
+		for (size_t i = 0; i < rules; i++)
+			expect_rule(&read->drift[i], &saved->drift[i]);
+		if (rules < DRIFT_RULES)
+			CU_ASSERT_EQUAL(read->drift[rules].window, 0);
+		model_destroy(read);
+	}
+	model_destroy(saved);
+}
+
+static void spoil_window(struct model *model)
+{
+	model->drift[0] = some_rule(1, 0);
+}
+
+static void spoil_scale(struct model *model)
+{
+	model->drift[0] = some_rule(60, 0);
+	model->drift[0].scale = 0;
+}
+
+static void spoil_reach(struct model *model)
+{
+	model->drift[0] = some_rule(60, 0);
+	model->drift[0].reach[1] = -1;
+}
+
+static void spoil_factors(struct model *model)
+{
+	model->drift[0] = some_rule(60, 0);
+	model->drift[0].whitening[5] = INFINITY;
+}
+
+static void test_bad_drift(void)
+{
+	refuse_alarm(spoil_window, "\"window\" is 1");
+	refuse_alarm(spoil_scale, "scale");
+	refuse_alarm(spoil_reach, "\"reach\"[1]");
+	refuse_alarm(spoil_factors, "\"whitening\"[5]");
+}
+
 static void test_saved_again(void)
 {
 	struct model *model = load(small_file());
@@ -728,6 +802,8 @@ static CU_TestInfo cases[] = {
 	{ "a model read back scores bit for bit the same", test_round_trip },
 	{ "what feeds the alarm comes back", test_alarm },
 	{ "levels, delays and promises that cannot be are refused", test_bad_alarm },
+	{ "the rules of means are in the file, and may be none", test_drift },
+	{ "rules that cannot be are refused", test_bad_drift },
 	{ "saving what was loaded gives the same file", test_saved_again },
 	{ "the id is the file's SHA-256", test_id },
 	{ "an explanation names the strange feature", test_explained },

@@ -1354,6 +1354,44 @@ static void test_smoothed(void)
 	end(rig);
 }
 
+/* Readings whose scores are all normal raise an alarm when their mean has left its place, and it
+ * names the sensor; behind a gap the mean begins anew. */
+static void test_drifting(void)
+{
+	struct rig *rig = new_rig();
+	struct model *slow = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(model_load(unit_path("model.json"), &slow, &why), STATUS_OK);
+	slow->smooth = 2;
+	slow->step_ms = 1000;
+	slow->alarm_threshold = slow->alarm_clear = 5;
+	slow->raise_count = slow->raise_window = slow->clear_count = 1;
+	slow->drift[0] = (struct drift_rule){ .window = 4,
+		.scale = 1,
+		.centre = { 60, 35, 75 },
+		.reach = { 80, 80, 80 },
+		.whitening = { 0.5, 0, 0.5, 0, 0, 0.5 } };
+	for (int i = 0; i < 8; i++)
+		reading(rig, "press-1", i, "\"temperature\":60,\"humidity\":35,\"sound\":75");
+	CU_ASSERT_EQUAL(run_with(rig, slow), STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "");
+	for (int i = 8; i < 16; i++)
+		reading(rig, "press-1", i, "\"temperature\":60,\"humidity\":46,\"sound\":74");
+	CU_ASSERT_EQUAL(run_with(rig, slow), STATUS_OK);
+	struct row rows = read_rows(rig, "press-1");
+	CU_ASSERT_FALSE(rows.verdict[0].anomalous);
+	CU_ASSERT(rows.verdict[0].alarm_score > 5);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "u");
+	ASSERT_HOLDS(last_of(rig, "alerts/press-1/alarm")->text, "\"first_sensor\":\"humidity\"");
+	reading(rig, "press-1", 100, "\"temperature\":60,\"humidity\":46,\"sound\":74");
+	CU_ASSERT_EQUAL(run_with(rig, slow), STATUS_OK);
+	CU_ASSERT_STRING_EQUAL(alarms(rig), "un");
+	rows = read_rows(rig, "press-1");
+	CU_ASSERT_EQUAL(rows.verdict[0].alarm_score, rows.verdict[0].score);
+	model_destroy(slow);
+	end(rig);
+}
+
 static CU_TestInfo cases[] = {
 	{ "a batch is scored, stored and published alike", test_batch },
 	{ "a missing value is stored without a score", test_missing },
@@ -1391,6 +1429,7 @@ static CU_TestInfo cases[] = {
 	{ "a wrong clock is flagged and raises no alarm", test_skewed },
 	{ "a stuck sensor is found, and not scored as if it were good", test_stuck },
 	{ "a smoothed score feeds the alarm, by the model's own delays", test_smoothed },
+	{ "a mean that has left its place raises an alarm of its own", test_drifting },
 	CU_TEST_INFO_NULL,
 };
 

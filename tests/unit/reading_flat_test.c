@@ -34,8 +34,8 @@ static bool agrees(const char *json, size_t len, bool *taken)
 /* What machines send; the short way has to take it, or it is for nothing. */
 static const char *const usual[] = {
 	"{\"temperature\":61.2,\"humidity\":38.5,\"sound\":71.9}",
-	"{\"timestamp\":\"2026-11-23T12:00:00.250Z\",\"seq\":18231,\"temperature\":61.2,"
-	"\"humidity\":38.5,\"sound\":71.9}",
+	("{\"timestamp\":\"2026-11-23T12:00:00.250Z\",\"seq\":18231,\"temperature\":61.2,"
+	 "\"humidity\":38.5,\"sound\":71.9}"),
 	"{\"timestamp\":\"2026-11-23T13:00:00.250123456+01:00\",\"sound\":1}",
 	"{\"timestamp\":1763899200.25,\"seq\":0,\"sound\":-1}",
 	"{\"timestamp\":1763899200123,\"seq\":9007199254740991,\"sound\":1}",

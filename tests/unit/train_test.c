@@ -136,6 +136,76 @@ static void test_smoothed_levels(void)
 	model_destroy(model);
 }
 
+/* Two machines that wander: first order autocorrelation, b follows a. */
+enum { LONG = 6000 };
+
+static void wander(double *value, uint64_t seed, double r)
+{
+	double state[2][2] = { { 0 } };
+	struct rng rng;
+
+	rng_seed(&rng, seed);
+	for (size_t i = 0; i < LONG; i++) {
+		double *s = state[i % 2];
+		for (size_t j = 0; j < 2; j++)
+			s[j] = r * s[j] + sqrt(1 - r * r) * rng_normal(&rng);
+		value[i * 3] = 60 + 10 * s[0];
+		value[i * 3 + 1] = 35 + 8 * s[0] + 6 * s[1];
+		value[i * 3 + 2] = 75; /* a sensor that never moves */
+	}
+}
+
+/* Means of machines that wander have levels on the scale of the smoothed score: of fresh healthy
+ * data none is reached, of a shift it is, and it names the sensor. */
+static void test_drift(void)
+{
+	static double value[LONG * 3];
+	static int64_t at_ms[LONG];
+	static uint32_t machine[LONG];
+	struct train_options options = with_times(DETECTOR_FUSED);
+	struct drift drift[DRIFT_RULES] = { { .count = 0 } };
+	size_t above = 0, shifted = 0;
+
+	for (size_t i = 0; i < LONG; i++) {
+		at_ms[i] = 1000000 + (int64_t)(i / 2) * 1000;
+		machine[i] = (uint32_t)(i % 2);
+	}
+	wander(value, 5, 0.8);
+	options.at_ms = at_ms;
+	options.machine = machine;
+	options.quantile = 0.99;
+	struct model *model = train(value, LONG, &options);
+	CU_ASSERT_EQUAL(model->drift[0].window, 60);
+	CU_ASSERT_EQUAL(model->drift[0].brief, 0);
+	CU_ASSERT_EQUAL(model->drift[1].window, 15);
+	CU_ASSERT_EQUAL(model->drift[1].brief, 3);
+	CU_ASSERT_DOUBLE_EQUAL(model->drift[0].centre[2], 75, 1e-9);
+	CU_ASSERT(model->drift[0].reach[2] < 1e-6);
+	CU_ASSERT(model->alarm_clear <= model->alarm_threshold);
+
+	wander(value, 6, 0.8);
+	for (size_t i = 0; i < LONG; i += 2) { /* machine 0 */
+		double x[3] = { value[i * 3], value[i * 3 + 1], 75 };
+		if (i >= LONG - 200)
+			x[1] += 30; /* three sd */
+		for (size_t k = 0; k < DRIFT_RULES; k++) {
+			double nats = drift_next(&drift[k], &model->drift[k], 3, 1000, at_ms[i], x);
+			bool out = drift_score(&model->drift[k], nats) > model->alarm_threshold;
+			above += out && i < LONG - 200;
+			shifted += out && i >= LONG - 200;
+		}
+	}
+	CU_ASSERT_EQUAL(above, 0);
+	CU_ASSERT(shifted > 20);
+	CU_ASSERT_EQUAL(drift_sensor(&drift[0], &model->drift[0], 3), 1);
+	model_destroy(model);
+
+	model = train(value, 1000, &options); /* too few minutes to know how they spread */
+	CU_ASSERT_EQUAL(model->drift[0].window, 0);
+	CU_ASSERT_EQUAL(model->drift[1].window, 0);
+	model_destroy(model);
+}
+
 /* Ten rows far off in a row: the usual delays cry once in 6,000 s of two machines. */
 static void test_promise(void)
 {
@@ -702,6 +772,7 @@ static CU_TestInfo cases[] = {
 	{ "rows of a series that were drawn count as what they are worth", test_drawn_series },
 	{ "times give a step and a promise, and without them there is none", test_times },
 	{ "the fused detector's smoothed scores have levels of their own", test_smoothed_levels },
+	{ "means of readings get levels beside the smoothed score's", test_drift },
 	{ "a promise is what the replayed alarm did, and refused where it cannot be seen",
 		test_promise },
 	{ "a rare alarm has a high level, and what the data show counts", test_promised_level },

@@ -159,6 +159,12 @@ static void test_reproducible(void)
 	CU_ASSERT_STRING_EQUAL(one, two);
 	CU_ASSERT_STRING_NOT_EQUAL(one, three);
 	ASSERT_HOLDS(one, "2023-11-14T22:13:20.000Z");
+	CU_ASSERT_EQUAL(run("env cat b.csv | SOURCE_DATE_EPOCH=1700000000 " TRAINER
+			    " train --baseline /dev/stdin --model pipe.json --seed 9"),
+		0); /* read once, its digest too */
+	char *pipe = contents("pipe.json");
+	CU_ASSERT_STRING_EQUAL(one, pipe);
+	free(pipe);
 	free(one);
 	free(two);
 	free(three);
