@@ -1,6 +1,6 @@
 /* LD_PRELOAD: who asks for memory, and how often. At the end of the process the file that
- * ALLOCATIONS_FILE names gets a line `count object offset` for each place that called malloc, calloc
- * or realloc. */
+ * ALLOCATIONS_FILE names gets a line `count object offset` for each place that called malloc,
+ * calloc or realloc. */
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdint.h>
