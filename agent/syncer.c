@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 /* Between two attempts on a disk that fails. */
@@ -133,6 +134,7 @@ static void *work(void *context)
 {
 	struct syncer *s = context;
 
+	(void)prctl(PR_SET_NAME, "syncer"); /* for top -H and perf */
 	pthread_mutex_lock(&s->lock);
 	for (;;) {
 		while (!s->dirty && !s->stop)
