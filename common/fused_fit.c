@@ -471,7 +471,8 @@ enum status fused_fit(const double *value, size_t rows, size_t features,
 	if (st == STATUS_OK) {
 		fuse(fused, member, sorted, n, score);
 		*out = fused;
-		*held_out = (struct fused_held_out){ lengths, score };
+		*held_out = (struct fused_held_out){ .lengths = lengths, .score = score };
+		memcpy(held_out->block, block_length, sizeof(held_out->block));
 		score = NULL;
 	}
 	free(member);

@@ -23,8 +23,9 @@ struct fused_options {
 
 /* What the rows score by members fitted without their block. */
 struct fused_held_out {
-	size_t lengths; /* block lengths that the rows allow */
-	double *score;  /* [lengths][rows]; free() it */
+	size_t lengths;              /* that the rows allow */
+	size_t block[FUSED_LENGTHS]; /* the rows of a block of each, ascending */
+	double *score;               /* [lengths][rows]; free() it */
 };
 
 /* value[rows][features], all finite, in time order; rows >= FUSED_ROWS_MIN. */

@@ -198,6 +198,20 @@ static enum status join_drift(struct model *model, struct alarm_data *d, struct 
 	return STATUS_OK;
 }
 
+/* A smoothed score whose block is hardly longer than its window is held out by half: rows beside
+ * the block look like those in it, and the members know them. So only passes of blocks of four
+ * windows count, or that of the longest ones. */
+static void drop_short_blocks(struct alarm_data *d, const struct fused_held_out *held)
+{
+	enum { WINDOWS = 4 };
+	size_t pass = 0;
+
+	while (pass + 1 < held->lengths && held->block[pass] < WINDOWS * SMOOTH_WINDOW)
+		pass++;
+	d->score = held->score + pass * d->rows;
+	d->passes = held->lengths - pass;
+}
+
 static enum status calibrate_alarm(struct model *model, struct alarm_data *d, struct why *why)
 {
 	const struct train_options *o = d->options;
@@ -290,6 +304,7 @@ enum status train_fused(struct model *model, const double *value, size_t rows,
 			1 - options->quantile, 0 };
 		calibrate(model, value, rows, &held, sorted, options->quantile);
 		model->drawn = options->drawn_from > rows ? rows : 0;
+		drop_short_blocks(&data, &held);
 		if (options->at_ms)
 			st = calibrate_alarm(model, &data, why);
 	} else {
