@@ -36,6 +36,7 @@ void machines_destroy(struct machines *machines)
 	HASH_ITER(hh, machines->table, entry, next)
 	{
 		HASH_DEL(machines->table, entry);
+		free(entry->machine.watch.drift);
 		free(entry);
 	}
 	free(machines);
@@ -90,6 +91,7 @@ void machines_remove(struct machines *machines, struct machine *machine)
 	struct entry *entry = (struct entry *)machine;
 
 	HASH_DEL(machines->table, entry);
+	free(entry->machine.watch.drift);
 	free(entry);
 }
 
