@@ -1,10 +1,9 @@
 #include "agent/board.h"
+#include "common/hash.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 struct place {
 	struct board_entry entry;

@@ -1,8 +1,7 @@
 #include "agent/machines.h"
+#include "common/hash.h"
 #include <stdlib.h>
 #include <string.h>
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 struct entry {
 	struct machine machine; /* first: a machine's address is its entry's */

@@ -1,4 +1,5 @@
 #include "agent/metrics.h"
+#include "common/hash.h"
 #include "common/number.h"
 #include "common/text.h"
 #include <dirent.h>
@@ -11,10 +12,6 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-/* A full table of machines is an answer of /metrics, not a reason to exit(). */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 enum {
 	BUCKETS = 14,

@@ -1,11 +1,10 @@
 #include "agent/plant.h"
+#include "common/hash.h"
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 struct place {
 	struct plant_row row;

@@ -1,4 +1,5 @@
 #include "agent/queue.h"
+#include "common/hash.h"
 #include "common/reading.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -126,14 +127,9 @@ static void peek(const struct queue *queue, size_t offset, void *out, size_t len
 	memcpy((char *)out + first, queue->ring, len - first);
 }
 
-/* FNV-1a (Fowler, Noll, Vo). */
 static unsigned share_of(const char *topic, size_t len)
 {
-	uint32_t hash = 2166136261;
-
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ (unsigned char)topic[i]) * 16777619;
-	return hash % SHARES;
+	return hash_bytes(topic, len) % SHARES;
 }
 
 static void count_in(struct queue *queue, const struct message *message)

@@ -297,9 +297,8 @@ static void on_connect_failed(void *context, MQTTAsync_failureData *data)
 	if (refused)
 		reason = refusals[data->code];
 	char inner[240];
-	if (mqtt->tls && mqtt_tls_trouble(inner, sizeof(inner)))
-		reason = inner;
-	else if (mqtt_socket_trouble(inner, sizeof(inner)) && !refused)
+	if ((mqtt->tls && mqtt_tls_trouble(inner, sizeof(inner))) ||
+		(mqtt_socket_trouble(inner, sizeof(inner)) && !refused))
 		reason = inner;
 	else if (mqtt->tls && mqtt_tls_shaken() && !refused)
 		reason = "it hung up after the TLS handshake; does it know our certificate?";

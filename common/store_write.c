@@ -1,12 +1,11 @@
 #include "common/digest.h"
 #include "common/failpoint.h"
+#include "common/hash.h"
 #include "common/store_internal.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 /* What the writer remembers of a machine: its row, the minute and the day it writes into. */
 struct machine_cache {

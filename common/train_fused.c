@@ -167,6 +167,15 @@ static enum status place_rule(
  * sees the smallest faults, and has the most use for it. */
 static const double part[DRIFT_RULES] = { 0.5, 0.25 };
 
+/* The largest of score[rows] and of what the rules say. */
+static void add_drift(const struct model *model, const struct alarm_data *d, double *score)
+{
+	for (size_t r = 0; r < DRIFT_RULES; r++)
+		for (size_t i = 0; i < d->rows; i++)
+			score[i] = fmax(
+				score[i], drift_score(&model->drift[r], d->nats[r * d->rows + i]));
+}
+
 /* Where the largest of several scores feeds the alarm each may cry as often as its part; then what
  * is left to do is to look at the largest. */
 static enum status join_drift(struct model *model, struct alarm_data *d, struct why *why)
@@ -180,10 +189,8 @@ static enum status join_drift(struct model *model, struct alarm_data *d, struct 
 		st = place_rule(model, d, i, rate * part[i], why);
 	if (st != STATUS_OK)
 		return st;
-	for (size_t i = 0; i < DRIFT_RULES; i++)
-		for (size_t k = 0; k < n; k++)
-			d->score[k] = fmax(d->score[k],
-				drift_score(&model->drift[i], d->nats[i * d->rows + k % d->rows]));
+	for (size_t l = 0; l < d->passes; l++)
+		add_drift(model, d, d->score + l * d->rows);
 	memcpy(d->sorted, d->score, n * sizeof(*d->sorted));
 	number_sort(d->sorted, n);
 	model->alarm_clear =
