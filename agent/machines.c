@@ -35,6 +35,7 @@ void machines_destroy(struct machines *machines)
 	HASH_ITER(hh, machines->table, entry, next)
 	{
 		HASH_DEL(machines->table, entry);
+		free(entry->machine.watch.drift);
 		free(entry);
 	}
 	free(machines);
@@ -89,6 +90,7 @@ void machines_remove(struct machines *machines, struct machine *machine)
 	struct entry *entry = (struct entry *)machine;
 
 	HASH_DEL(machines->table, entry);
+	free(entry->machine.watch.drift);
 	free(entry);
 }
 

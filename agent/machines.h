@@ -13,8 +13,9 @@ struct watch {
 	struct quality_state quality;
 	struct pace pace;
 	struct smooth smooth;
-	struct drift drift[DRIFT_RULES];
-	unsigned models; /* that had been in force when this was last added to */
+	struct drift *drift; /* [DRIFT_RULES], the machine's; NULL: no model had such rules, or
+				there was no memory */
+	unsigned models;     /* that had been in force when this was last added to */
 };
 
 struct machine {

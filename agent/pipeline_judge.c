@@ -243,7 +243,9 @@ static void smooth(const struct model *model, const double *x, struct judgement 
 		return;
 	v->alarm_score = smooth_next(
 		&watch->smooth, model->smooth, model->step_ms, v->reading.at_ms, v->score);
-	for (size_t i = 0; i < DRIFT_RULES && model->drift[i].window > 0; i++) {
+	if (!watch->drift && model->drift[0].window > 0)
+		watch->drift = calloc(DRIFT_RULES, sizeof(*watch->drift));
+	for (size_t i = 0; watch->drift && i < DRIFT_RULES && model->drift[i].window > 0; i++) {
 		const struct drift_rule *rule = &model->drift[i];
 		double nats = drift_next(&watch->drift[i], rule, model->schema.count,
 			model->step_ms, v->reading.at_ms, x);
@@ -343,7 +345,8 @@ static void forget_other_model(const struct pipeline *p, struct watch *watch)
 		return;
 	watch->models = p->models;
 	watch->smooth = (struct smooth){ .count = 0 };
-	memset(watch->drift, 0, sizeof(watch->drift));
+	if (watch->drift)
+		memset(watch->drift, 0, DRIFT_RULES * sizeof(*watch->drift));
 	watch->quality = (struct quality_state){ .begun = false };
 }
 
@@ -358,6 +361,31 @@ static void check(struct pipeline *p, struct judgement *j, double *x, struct qua
 	forget_other_model(p, &j->machine->watch);
 	quality_judge(&j->machine->watch.quality, &rules, &v->reading, v->late, x, found);
 	v->quality = found->quality;
+}
+
+/* What a reading that turns out to be there already takes back. */
+struct before {
+	struct watch watch;
+	struct drift drift[DRIFT_RULES]; /* if the watch has them */
+};
+
+static void remember(const struct watch *watch, struct before *before)
+{
+	before->watch = *watch;
+	if (watch->drift)
+		memcpy(before->drift, watch->drift, sizeof(before->drift));
+}
+
+static void put_back(struct watch *watch, const struct before *before)
+{
+	struct drift *drift = watch->drift;
+
+	*watch = before->watch;
+	watch->drift = drift;
+	if (drift && before->watch.drift)
+		memcpy(drift, before->drift, sizeof(before->drift));
+	else if (drift)
+		memset(drift, 0, sizeof(before->drift));
 }
 
 enum status judge_message(struct pipeline *p, const struct model *model,
@@ -376,7 +404,8 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 		j->reject = find_machine(p, j, &reason);
 	if (j->reject != REJECT_NONE)
 		return note_rejected(p, message, j, &reason, mode, why);
-	struct watch before = j->machine->watch;
+	struct before before;
+	remember(&j->machine->watch, &before);
 	check(p, j, x, &found);
 	score(p, model, x, &j->verdict);
 	smooth(model, x, j);
@@ -387,7 +416,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 		st = store_add(p->options.store, &j->verdict, &p->schema, &j->duplicate, why);
 	FAILPOINT(after_insert);
 	if (st != STATUS_OK || j->duplicate) {
-		j->machine->watch = before; /* it says nothing again */
+		put_back(&j->machine->watch, &before); /* it says nothing again */
 		return st;
 	}
 	j->skipped = note_seq(j->machine, &j->verdict.reading);
