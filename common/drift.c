@@ -63,17 +63,19 @@ static double weight(size_t window)
 void drift_add(struct drift *drift, const struct drift_rule *rule, size_t features, int64_t step_ms,
 	int64_t at_ms, const double *x)
 {
-	double slow = weight(rule->window), fast = weight(rule->brief);
+	float slow = (float)weight(rule->window), fast = (float)weight(rule->brief);
 
 	if (drift->count > 0 && smooth_breaks(drift->at_ms, at_ms, step_ms))
 		*drift = (struct drift){ .count = 0 };
 	drift->at_ms = at_ms;
 	drift->count++;
 	for (size_t i = 0; i < features; i++) {
-		double off = fmin(fmax(x[i] - rule->centre[i], -rule->reach[i]), rule->reach[i]);
-		drift->mean[i] += slow * (off - drift->mean[i]);
+		double reach = rule->reach[i];
+		double off = reach > 0 ? (x[i] - rule->centre[i]) / reach : 0;
+		float near = (float)fmin(fmax(off, -1), 1);
+		drift->mean[i] += slow * (near - drift->mean[i]);
 		if (rule->brief > 0)
-			drift->brief[i] += fast * (off - drift->brief[i]);
+			drift->brief[i] += fast * (near - drift->brief[i]);
 	}
 }
 
@@ -81,7 +83,9 @@ void drift_shift(
 	const struct drift *drift, const struct drift_rule *rule, size_t features, double *shift)
 {
 	for (size_t i = 0; i < features; i++)
-		shift[i] = rule->brief > 0 ? drift->brief[i] - drift->mean[i] : drift->mean[i];
+		shift[i] = rule->reach[i] *
+			(double)(rule->brief > 0 ? drift->brief[i] - drift->mean[i]
+						 : drift->mean[i]);
 }
 
 double drift_next(struct drift *drift, const struct drift_rule *rule, size_t features,

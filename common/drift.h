@@ -27,18 +27,20 @@ struct drift_rule {
 		       */
 	double scale, offset; /* nats onto the scale of the smoothed score */
 	double centre[FEATURES_MAX];
-	double reach[FEATURES_MAX]; /* from the centre; a reading farther off counts as one there,
-				       so that a single one far off cannot lift the mean for long */
+	double reach[FEATURES_MAX]; /* from the centre, 0: a feature that never moved; a reading
+				       farther off counts as one there, so that a single one far off
+				       cannot lift the mean for long */
 	/* Rows of the inverse Cholesky factor of the means' covariance, in the sensors' units. */
 	double whitening[DRIFT_FACTORS_MAX];
 };
 
-/* One per machine and rule; zero to start. */
+/* One per machine and rule; zero to start. In reaches from the centre: single precision is plenty
+ * for a mean of numbers of -1 .. 1, and there are many machines. */
 struct drift {
-	double mean[FEATURES_MAX];  /* from the centre */
-	double brief[FEATURES_MAX]; /* likewise */
-	int64_t at_ms;              /* of the newest reading */
-	size_t count;               /* since it began */
+	float mean[FEATURES_MAX];
+	float brief[FEATURES_MAX];
+	int64_t at_ms; /* of the newest reading */
+	size_t count;  /* since it began */
 };
 
 /* Takes one reading, x[features], all finite. `step_ms`: as of smooth_next. */
@@ -52,7 +54,7 @@ double drift_next(struct drift *drift, const struct drift_rule *rule, size_t fea
 /* Nats on the scale of the smoothed score: what feeds the alarm is the larger of the two. */
 double drift_score(const struct drift_rule *rule, double nats);
 
-/* How far the mean is out: shift[features]. */
+/* How far the mean is out, in the features' units: shift[features]. */
 void drift_shift(
 	const struct drift *drift, const struct drift_rule *rule, size_t features, double *shift);
 

@@ -163,34 +163,35 @@ static enum status place_rule(
 	return st;
 }
 
+/* Each of score[rows] to what a rule says, where that is more; NaN, too young, is not. */
+static void raise_scores(const struct model *model, const struct alarm_data *d, double *score)
+{
+	for (size_t i = 0; i < DRIFT_RULES; i++) {
+		const double *nats = d->nats + i * d->rows;
+		for (size_t row = 0; row < d->rows; row++)
+			score[row] = fmax(score[row], drift_score(&model->drift[i], nats[row]));
+	}
+}
+
 /* Of the rate, the slow mean's and the step's parts; the smoothed score has the rest. The slow mean
  * sees the smallest faults, and has the most use for it. */
 static const double part[DRIFT_RULES] = { 0.5, 0.25 };
-
-/* The largest of score[rows] and of what the rules say. */
-static void add_drift(const struct model *model, const struct alarm_data *d, double *score)
-{
-	for (size_t r = 0; r < DRIFT_RULES; r++)
-		for (size_t i = 0; i < d->rows; i++)
-			score[i] = fmax(
-				score[i], drift_score(&model->drift[r], d->nats[r * d->rows + i]));
-}
 
 /* Where the largest of several scores feeds the alarm each may cry as often as its part; then what
  * is left to do is to look at the largest. */
 static enum status join_drift(struct model *model, struct alarm_data *d, struct why *why)
 {
-	double rate = train_rate(d->options);
+	double rate = train_rate(d->options), rest = rate * (1 - part[0] - part[1]);
 	size_t n = d->passes * d->rows;
 	enum status st =
-		train_level(d->options, model, d->score, d->passes, d->rows, d->excess, rate, why);
+		train_level(d->options, model, d->score, d->passes, d->rows, d->excess, rest, why);
 
 	for (size_t i = 0; i < DRIFT_RULES && st == STATUS_OK; i++)
 		st = place_rule(model, d, i, rate * part[i], why);
 	if (st != STATUS_OK)
 		return st;
-	for (size_t l = 0; l < d->passes; l++)
-		add_drift(model, d, d->score + l * d->rows);
+	for (size_t pass = 0; pass < d->passes; pass++)
+		raise_scores(model, d, d->score + pass * d->rows);
 	memcpy(d->sorted, d->score, n * sizeof(*d->sorted));
 	number_sort(d->sorted, n);
 	model->alarm_clear =
