@@ -51,7 +51,7 @@ void bench_rows(double *value, size_t rows, size_t features, uint64_t seed)
 void bench_schema(struct schema *schema, size_t features)
 {
 	static const char *const names[] = { "temperature", "humidity", "sound" };
-	char name[16];
+	char name[24];
 
 	schema->count = 0;
 	for (size_t i = 0; i < features; i++) {
