@@ -19,17 +19,6 @@
 
 static struct why why;
 
-/* ---- waiting ---- */
-
-/* Polls until the condition holds; fails after 30 s. */
-#define WAIT_FOR(condition)                                                        \
-	do {                                                                       \
-		int64_t deadline_ns = time_monotonic_ns() + INT64_C(30000000000);  \
-		while (!(condition) && time_monotonic_ns() < deadline_ns)          \
-			nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL); \
-		CU_ASSERT_TRUE_FATAL(condition);                                   \
-	} while (0)
-
 /* ---- a broker ---- */
 
 struct broker {

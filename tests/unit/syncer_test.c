@@ -15,14 +15,6 @@
 #include <unistd.h>
 
 #define ASSERT_OK(call) CU_ASSERT_EQUAL_FATAL((call), STATUS_OK)
-#define WAIT_FOR(condition)                                                        \
-	do {                                                                       \
-		int64_t deadline_ns = time_monotonic_ns() + INT64_C(30000000000);  \
-		while (!(condition) && time_monotonic_ns() < deadline_ns)          \
-			nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL); \
-		CU_ASSERT_TRUE_FATAL(condition);                                   \
-	} while (0)
-
 static struct why why;
 
 /* ---- the disk and the broker ---- */

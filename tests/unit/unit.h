@@ -2,8 +2,11 @@
 #ifndef ISOLDE_TESTS_UNIT_H
 #define ISOLDE_TESTS_UNIT_H
 
+#include "common/timeutil.h"
 #include <CUnit/Basic.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <time.h>
 
 /* Runs the table as one suite and returns the exit code: the number of failures (CUnit's own
  * runner always succeeds). */
@@ -25,5 +28,14 @@ int unit_free_port(void);
 /* The text holds the word; on failure both are printed. */
 #define ASSERT_HOLDS(text, word) CU_ASSERT_TRUE(unit_holds((text), (word)))
 int unit_holds(const char *text, const char *word);
+
+/* Polls until the condition holds; fails after 30 s. */
+#define WAIT_FOR(condition)                                                        \
+	do {                                                                       \
+		int64_t deadline_ns = time_monotonic_ns() + INT64_C(30000000000);  \
+		while (!(condition) && time_monotonic_ns() < deadline_ns)          \
+			nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL); \
+		CU_ASSERT_TRUE_FATAL(condition);                                   \
+	} while (0)
 
 #endif
