@@ -116,6 +116,13 @@ static bool grow(void *column, size_t rows, size_t element)
 	return larger != NULL;
 }
 
+struct csvfile_row csvfile_row_at(const struct csvfile *csv, size_t i)
+{
+	return (struct csvfile_row){ csv->value + i * csv->schema.count,
+		csv->at_ms ? csv->at_ms + i : NULL, csv->machine ? csv->machine + i : NULL,
+		csv->label ? csv->label + i : NULL };
+}
+
 bool csvfile_append(struct csvfile *csv, const struct csvfile_row *row)
 {
 	size_t width = csv->schema.count, at = csv->rows;

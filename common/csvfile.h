@@ -59,6 +59,9 @@ enum status csvfile_each(const char *path, csvfile_take *take, void *context, st
  * unchanged if there is no memory. */
 bool csvfile_append(struct csvfile *csv, const struct csvfile_row *row) MUST_USE;
 
+/* Row `i` of a table, which it points into. */
+struct csvfile_row csvfile_row_at(const struct csvfile *csv, size_t i);
+
 /* Accepts a zeroed one. */
 void csvfile_free(struct csvfile *csv);
 

@@ -18,7 +18,7 @@ static size_t machine_of(const struct train_options *o, size_t row)
 	return o->machine ? o->machine[row] : 0;
 }
 
-static size_t machines_of(const struct train_options *o, size_t rows)
+size_t train_machines(const struct train_options *o, size_t rows)
 {
 	size_t most = 0;
 
@@ -49,7 +49,7 @@ static int64_t *no_times(size_t machines)
 enum status train_step(
 	const struct train_options *o, size_t rows, int64_t *step_ms, struct why *why)
 {
-	int64_t *last = no_times(machines_of(o, rows)), *step = malloc(rows * sizeof(*step));
+	int64_t *last = no_times(train_machines(o, rows)), *step = malloc(rows * sizeof(*step));
 	size_t n = 0;
 
 	*step_ms = 0;
@@ -73,7 +73,7 @@ enum status train_step(
 enum status train_smooth(const struct train_options *o, const struct model *model,
 	const double *score, size_t rows, bool first, double *out, struct why *why)
 {
-	struct smooth *smooth = calloc(machines_of(o, rows), sizeof(*smooth));
+	struct smooth *smooth = calloc(train_machines(o, rows), sizeof(*smooth));
 
 	if (!smooth)
 		return fail(why, STATUS_NO_MEMORY, "no memory to smooth %zu scores", rows);
@@ -162,7 +162,7 @@ static size_t replay(const struct train_options *o, const struct model *model, c
 static enum status replay_all(const struct train_options *o, struct model *model,
 	const double *series, size_t passes, size_t rows, double *days, struct why *why)
 {
-	size_t machines = machines_of(o, rows), raised = 0;
+	size_t machines = train_machines(o, rows), raised = 0;
 	enum status st = STATUS_OK;
 
 	*days = 0;
@@ -242,7 +242,7 @@ struct stay {
 double train_peak_excess(
 	const struct train_options *o, const double *series, size_t rows, size_t apart, double from)
 {
-	size_t machines = machines_of(o, rows), stays = 0;
+	size_t machines = train_machines(o, rows), stays = 0;
 	struct stay *stay = calloc(machines, sizeof(*stay));
 	double sum = 0;
 

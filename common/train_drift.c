@@ -148,10 +148,7 @@ enum status train_drift(const struct train_options *o, struct model *model, cons
 	size_t rows, double *nats, struct why *why)
 {
 	struct fitting *f = calloc(1, sizeof(*f));
-	size_t machines = 1;
-
-	for (size_t i = 0; o->machine && i < rows; i++)
-		machines = o->machine[i] >= machines ? o->machine[i] + 1 : machines;
+	size_t machines = train_machines(o, rows);
 	struct drift *drift = calloc(machines, sizeof(*drift));
 	if (!f || !drift) {
 		free(f);

@@ -13,7 +13,10 @@ enum status train_fused(struct model *model, const double *value, size_t rows,
  * score[n] in time order, sorted[n]: scratch. */
 double train_effective_rows(const double *score, size_t n, double *sorted);
 
-/* train_alarm.c, for data with times. The median step of a machine, forward; 0: there is none. */
+/* train_alarm.c. How many machines the rows are of, at least 1. */
+size_t train_machines(const struct train_options *options, size_t rows);
+
+/* For data with times. The median step of a machine, forward; 0: there is none. */
 enum status train_step(const struct train_options *options, size_t rows, int64_t *step_ms,
 	struct why *why) MUST_USE;
 

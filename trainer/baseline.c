@@ -4,13 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct csvfile_row row_of(const struct csvfile *csv, size_t i)
-{
-	return (struct csvfile_row){ csv->value + i * csv->schema.count,
-		csv->at_ms ? csv->at_ms + i : NULL, csv->machine ? csv->machine + i : NULL,
-		csv->label ? csv->label + i : NULL };
-}
-
 /* `row` may be the one that is there. */
 static void put_row(struct csvfile *csv, size_t place, const struct csvfile_row *row)
 {
@@ -55,7 +48,7 @@ static enum status start_thinning(struct baseline *b, struct why *why)
 	if (st == STATUS_OK)
 		st = thin_create(b->rows_max, b->block, b->seed, &b->thin, why);
 	for (size_t i = 0; i < b->csv.rows && st == STATUS_OK; i++) {
-		struct csvfile_row row = row_of(&b->csv, i);
+		struct csvfile_row row = csvfile_row_at(&b->csv, i);
 		st = place_row(b, &row, why);
 	}
 	return st;

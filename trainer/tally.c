@@ -64,10 +64,7 @@ static enum status add_all(struct tally *t, const struct csvfile *first, struct 
 	enum status st = STATUS_OK;
 
 	for (size_t i = 0; i < first->rows && st == STATUS_OK; i++) {
-		const struct csvfile_row row = { first->value + i * t->schema.count,
-			first->at_ms ? first->at_ms + i : NULL,
-			first->machine ? first->machine + i : NULL,
-			first->label ? first->label + i : NULL };
+		const struct csvfile_row row = csvfile_row_at(first, i);
 		st = tally_add(t, &row, why);
 	}
 	return st;
