@@ -1,9 +1,10 @@
 /* GET /events: the plant as it changes, as Server-Sent Events (WHATWG HTML, section 9.2). An event
  * `machines` five times a second at most with the machines that changed since the last one, however
- * often they did; an event `status` every two seconds, so that silence means trouble. The readings
- * between are in /history. An id names a state of the plant: a stream that is resumed with it
- * (Last-Event-ID) begins with all that changed since; `resync` says that there is no way on from
- * it, and all machines follow.
+ * often they did (EVENT_MACHINES at most, several events where there are more: a page can draw
+ * between them; the last of them bears the id); an event `status` every two seconds, so that
+ * silence means trouble. The readings between are in /history. An id names a state of the plant: a
+ * stream that is resumed with it (Last-Event-ID) begins with all that changed since; `resync` says
+ * that there is no way on from it, and all machines follow.
  *
  * CivetWeb gives no hold on the socket and does not notice a reader that stalls for a long time, so
  * a stream lives for STREAM_LIFE_MS and there is a bounded number of them, each with a thread that
@@ -19,6 +20,7 @@ enum {
 	STREAM_STEP_MS = 200,
 	STREAM_STATUS_MS = 2000,
 	STREAM_LIFE_MS = 120000,
+	EVENT_MACHINES = 100,
 	STREAM_WAIT_S = 2, /* until another try, or between two looks at /plant */
 };
 
@@ -113,12 +115,23 @@ static void resume(struct stream *stream, const struct exchange *exchange)
 static void add_machines(
 	struct body *text, const struct stream *stream, const struct plant_view *view)
 {
-	body_add(text, "id: ");
-	plant_add_cursor(text, stream->state, view);
-	body_add_format(text,
-		"\nevent: machines\ndata: {\"now\":%lld,\"machines\":", (long long)time_now_ms());
-	plant_add_rows(text, view, false);
-	body_add(text, "}\n\n");
+	for (size_t from = 0; from < view->count; from += EVENT_MACHINES) {
+		struct plant_view part = *view;
+
+		part.row += from;
+		part.count -= from;
+		if (part.count > EVENT_MACHINES) {
+			part.count = EVENT_MACHINES;
+		} else {
+			body_add(text, "id: ");
+			plant_add_cursor(text, stream->state, view);
+			body_add(text, "\n");
+		}
+		body_add_format(text, "event: machines\ndata: {\"now\":%lld,\"machines\":",
+			(long long)time_now_ms());
+		plant_add_rows(text, &part, false);
+		body_add(text, "}\n\n");
+	}
 }
 
 static void add_status(struct body *text, struct stream *stream)
@@ -147,8 +160,7 @@ static bool send_step(struct stream *stream, struct exchange *exchange)
 			return false;
 	}
 	stream->resync = false;
-	if (view.count > 0)
-		add_machines(&text, stream, &view);
+	add_machines(&text, stream, &view);
 	stream->seen = view.version;
 	stream->removals = view.removals;
 	free(view.row);

@@ -1,6 +1,6 @@
 // Alarms: the cards beside the plant, the list, what people do about them.
 import { clock, make, moment, pill, reason, say, span, stateOf, time } from "./words.js";
-import { drawCourse } from "./plant.js";
+import { drawCourse, makeCourse } from "./course.js";
 import { post } from "./api.js";
 
 const WAITING = ["alarm", "returned"],
@@ -161,10 +161,11 @@ export function alarmRows(app, states = ALL) {
 function card(app, row, state, picture) {
 	const alarm = row.alarm,
 		now = app.now();
-	const canvas = picture ? make("canvas", { "aria-hidden": "true" }) : null;
-	const element = make(
+	const course = picture ? makeCourse() : null;
+	if (course) drawCourse(course, row);
+	return make(
 		"div",
-		{ class: "alarm", "data-machine": row.machine, "data-state": state },
+		{ class: `alarm is-${state}`, "data-machine": row.machine, "data-state": state },
 		make(
 			"div",
 			{ class: "row" },
@@ -185,11 +186,9 @@ function card(app, row, state, picture) {
 				.filter(Boolean)
 				.join(" · "),
 		),
-		canvas,
+		course,
 		buttons(app, row, state),
 	);
-	if (canvas) requestAnimationFrame(() => drawCourse(canvas, row.course, state));
-	return element;
 }
 
 // Cards are made anew when an alarm changes, and now and then for the time since; not under a hand.
@@ -381,9 +380,6 @@ export class AlarmsView {
 					)
 				: make("p", { class: "small" }, "Nothing yet."),
 		);
-	}
-	tick() {
-		this.update();
 	}
 	redraw() {
 		this.version = -1;

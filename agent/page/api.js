@@ -58,6 +58,15 @@ const pause = (ms, signal) =>
 		);
 	});
 
+// Lets a frame come between where the work since the last one has taken long.
+const BREATH_MS = 4;
+let breathed = 0;
+async function breathe() {
+	if (performance.now() - breathed < BREATH_MS) return;
+	await new Promise((done) => setTimeout(done));
+	breathed = performance.now();
+}
+
 const STALE_MS = 5000,
 	POLL_MS = 2000,
 	POLLS = 15;
@@ -87,6 +96,7 @@ async function stream(cursor, take, signal) {
 				const field = (name) => event.match(new RegExp(`^${name}: (.*)$`, "m"))?.[1];
 				cursor = field("id") ?? cursor;
 				take(field("event"), JSON.parse(field("data")), cursor);
+				await breathe();
 			}
 		}
 	} finally {

@@ -1,13 +1,15 @@
 // The page: what it knows of the plant, the view in front, the keys.
 import { follow, get, onTokenWanted, setToken } from "./api.js";
 import { AlarmsView, acknowledge, alarmRows, canAcknowledge, shelve } from "./alarms.js";
+import { addToCourse, moveCourse, takeCourse } from "./course.js";
 import { MachineView } from "./machine.js";
 import { PlantView } from "./plant.js";
-import { COURSE, bytes, clock, letters, level, make, say, sized, span, stateOf, whole } from "./words.js";
+import { bytes, clock, make, say, sized, span, stateOf, whole } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const JOURNAL_MS = 2000,
 	TICK_MS = 500,
+	UPDATE_MS = 150,
 	HIDDEN_MS = 10000,
 	SAY_MS = 5000;
 
@@ -68,6 +70,12 @@ const app = {
 		$("dialog").close();
 	},
 
+	// From the arrival of the readings in hand to the picture of them.
+	drawn() {
+		for (const [age, at] of this.ages.splice(0)) this.behind.push(age + performance.now() - at);
+		this.behind.splice(0, this.behind.length - 50);
+	},
+
 	// The journal of alarms, asked for once a while however many want it.
 	journal() {
 		if (
@@ -91,27 +99,10 @@ function takeRow(next) {
 	const old = app.rows.get(next.machine);
 	const row = old ? Object.assign(old, next) : next;
 	row.v = (row.v ?? 0) + 1;
-	if (typeof next.course === "string") {
-		row.course = letters(next.course);
-	} else {
-		row.course ??= new Array(COURSE).fill(-1);
-		row.course_step ??= 0;
-		if (next.received !== undefined) addToCourse(row);
-	}
+	if (typeof next.course === "string" || !row.course) takeCourse(row, next.course);
+	else if (next.received !== undefined) addToCourse(row);
 	app.rows.set(row.machine, row);
 	return [old, row];
-}
-
-function addToCourse(row) {
-	moveCourse(row, Math.floor(row.received / 10000));
-	row.course[COURSE - 1] = Math.max(row.course[COURSE - 1], level(row.score, row.threshold));
-}
-function moveCourse(row, step) {
-	const by = Math.min(step - row.course_step, COURSE);
-	if (by <= 0) return;
-	row.course.splice(0, by);
-	for (let i = 0; i < by; i++) row.course.push(-1);
-	row.course_step = step;
 }
 
 const alarmText = (row) =>
@@ -209,19 +200,20 @@ function take(event, data) {
 	} else if (event === "status") takeStatus(data);
 }
 
-// Many events, one picture.
-let planned = false;
+// Many events, one update; the plant takes some frames for the picture of it.
+let planned = false,
+	updatedAt = -UPDATE_MS;
 function soon() {
 	if (planned) return;
 	planned = true;
-	requestAnimationFrame(() => {
-		planned = false;
-		view?.update();
-		badge();
-		// From the arrival of the readings in hand to this picture of them.
-		for (const [age, at] of app.ages.splice(0)) app.behind.push(age + performance.now() - at);
-		app.behind.splice(0, app.behind.length - 50);
-	});
+	setTimeout(() => requestAnimationFrame(update), updatedAt + UPDATE_MS - performance.now());
+}
+function update() {
+	planned = false;
+	updatedAt = performance.now();
+	view?.update();
+	badge();
+	if (view !== views.plant) app.drawn();
 }
 
 // ---- the bar and the strip ----
@@ -502,10 +494,10 @@ document.addEventListener("visibilitychange", () => {
 
 setInterval(() => {
 	if (app.live && following && Date.now() - app.heardAt > 5000) lost();
-	for (const row of app.rows.values()) if (app.live) moveCourse(row, Math.floor(app.now() / 10000));
+	for (const row of app.rows.values()) if (app.live) moveCourse(row, app.now());
 	showLive();
-	view?.tick();
-	badge();
+	view?.tick?.();
+	soon();
 }, TICK_MS);
 
 // The shapes become part of the page: they have to be there when the agent is not.

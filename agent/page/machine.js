@@ -587,7 +587,6 @@ export class MachineView {
 			.toBlob((blob) => download(`${this.name}.png`, blob));
 	}
 	tick() {
-		this.update();
 		if (!this.still && this.columns && Date.now() - (this.drawnAt ?? 0) > 1000) this.show();
 	}
 	back() {

@@ -1,6 +1,5 @@
 // The plant: a tile for every machine, those that need somebody first.
 import {
-	COURSE,
 	LOOK,
 	ORDER,
 	WORDS,
@@ -20,78 +19,41 @@ import {
 	word,
 } from "./words.js";
 import { alarmCards, cardVersion, ratePicture } from "./alarms.js";
+import { drawCourse, makeCourse } from "./course.js";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-// Score over threshold, -1 to 3 from bottom to top, so that the threshold lies at the same height
-// in every picture; what is above it is thick, missing time is a grey block.
-export function drawCourse(canvas, course, state) {
-	const ratio = window.devicePixelRatio || 1,
-		width = canvas.clientWidth,
-		height = canvas.clientHeight;
-	if (!width) return;
-	if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
-	if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
-	const c = canvas.getContext("2d");
-	const x = (i) => ((i + 0.5) * width) / COURSE,
-		y = (l) => height - 2 - (l / 63) * (height - 4);
-	c.setTransform(ratio, 0, 0, ratio, 0, 0);
-	c.clearRect(0, 0, width, height);
-	c.fillStyle = colour("--quiet-ground");
-	for (let i = 0; i < COURSE; i++) {
-		if (course[i] < 0) c.fillRect((i * width) / COURSE, 0, width / COURSE + 0.5, height);
-	}
-	c.strokeStyle = colour("--ink3");
-	c.setLineDash([3, 3]);
-	c.lineWidth = 1;
-	c.beginPath();
-	c.moveTo(0, y(31.5));
-	c.lineTo(width, y(31.5));
-	c.stroke();
-	c.setLineDash([]);
-	const strong =
-		state === "normal" || state === "learning" || state === "stopped"
-			? "--warn"
-			: `--${state === "anomalous" ? "warn" : state === "fault" || state === "silent" ? "fault" : "alarm"}`;
-	for (let i = 0; i < COURSE; i++) {
-		if (course[i] < 0) continue;
-		const over = course[i] > 32;
-		c.strokeStyle = c.fillStyle = colour(over ? strong : "--series");
-		c.lineWidth = over ? 2.5 : 1.25;
-		if (i === 0 || course[i - 1] < 0) {
-			c.fillRect(x(i) - 1, y(course[i]) - 1, 2, 2);
-			continue;
-		}
-		c.beginPath();
-		c.moveTo(x(i - 1), y(course[i - 1]));
-		c.lineTo(x(i), y(course[i]));
-		c.stroke();
-	}
-}
-
+const PRIORITIES = { high: 0, medium: 1, low: 2 };
 const BY_NAME = new Intl.Collator(undefined, { numeric: true });
 
-// Tiles out of sight that are brought up to date with every picture.
-const HIDDEN_TILES = 40;
+// A thousand tiles at once would cost frames: those in sight are brought up to date first, so many
+// a frame, and of the others some with every update.
+const TILES_A_FRAME = 16,
+	HIDDEN_TILES = 8,
+	ROWS = 3; // of tiles that are in sight or out of it together: fewer parts to ask about
 
 class Tile {
-	constructor(name, watcher) {
+	constructor(name) {
 		this.name = name;
 		this.element = make(
 			"a",
 			{ class: "tile", href: `#/machine/${encodeURIComponent(name)}`, "data-machine": name },
 			make(
 				"span",
-				{ class: "head" },
-				make("span", { class: "machine", title: name }, name),
-				(this.pill = make("span")),
+				{ class: "face" },
+				make(
+					"span",
+					{ class: "head" },
+					make("span", { class: "machine", title: name }, name),
+					(this.pill = make("span")),
+				),
+				(this.why = make("span", { class: "why" })),
+				(this.course = makeCourse()),
+				make("span", { class: "foot" }, (this.since = make("span")), (this.score = make("span"))),
 			),
-			(this.why = make("span", { class: "why" })),
-			(this.canvas = make("canvas", { "aria-hidden": "true" })),
-			make("span", { class: "foot" }, (this.since = make("span")), (this.score = make("span"))),
 		);
 		this.element.tile = this;
-		watcher.observe(this.element);
+	}
+	get visible() {
+		return this.element.parentNode?.inSight;
 	}
 	show(row, state, model, now) {
 		const label = word(row, state);
@@ -114,23 +76,17 @@ class Tile {
 					? `read ${age < 60000 ? clock(since) : moment(since)}`
 					: `since ${moment(since)} (${span(age)})`,
 		);
-		this.since.title = since ? utc(since) : "";
+		if (this.stamp !== since) this.since.title = since ? utc(since) : "";
+		this.stamp = since;
 		say(
 			this.score,
 			row.score === null || row.score === undefined ? "" : `${number(row.score)} / ${number(row.threshold)}`,
 		);
-		this.row = row;
-		this.dirty = true;
+		if (this.visible) drawCourse(this.course, row);
 	}
 	refresh(app) {
 		const row = app.rows.get(this.name);
 		if (row?.state) this.show(row, row.state, app.model, app.now());
-		this.draw();
-	}
-	draw() {
-		if (!this.dirty || !this.visible) return;
-		drawCourse(this.canvas, this.row.course, this.state);
-		this.dirty = false;
 	}
 }
 
@@ -138,15 +94,20 @@ export class PlantView {
 	constructor(app) {
 		this.app = app;
 		this.tiles = new Map();
+		this.due = new Set(); // tiles in sight that are behind
+		this.later = new Set(); // and others
 		this.watcher = new IntersectionObserver(
 			(entries) => {
 				for (const { target, isIntersecting } of entries) {
-					target.tile.visible = isIntersecting;
-					if (isIntersecting) target.tile.refresh(this.app);
+					target.inSight = isIntersecting;
+					if (isIntersecting) this.hurry(target);
 				}
 			},
-			{ rootMargin: "200px" },
+			{ rootMargin: "100px" },
 		);
+		addEventListener("resize", () => {
+			this.lastFilter = undefined; // there may be other numbers of columns now
+		});
 		this.element = make(
 			"div",
 			{},
@@ -267,16 +228,15 @@ export class PlantView {
 		this.chipsFor(counts);
 		this.showEmpty(rows.size, shown.length, filter);
 		// Sorted at most once a second, and not under a hand.
-		const held = this.element.querySelector(".tile:hover, .tile:focus-visible");
-		const moved = shown.some((row) => this.tiles.get(row.machine)?.looked !== LOOK.has(row.state));
 		const order =
-			moved ||
-			(Date.now() - this.sortedAt > 1000 && !held) ||
 			this.tiles.size !== rows.size ||
-			this.lastFilter !== filter + this.state;
-		if (order) this.arrange(shown, now);
-		this.showTiles(shown, model, now);
-		for (const tile of this.tiles.values()) tile.draw();
+			this.lastFilter !== filter + this.state ||
+			shown.some((row) => this.tiles.get(row.machine)?.looked !== LOOK.has(row.state)) ||
+			(Date.now() - this.sortedAt > 1000 && !this.element.querySelector(".tile:hover, .tile:focus-visible"));
+		if (order) this.arrange(shown);
+		this.plan(shown);
+		if (order && shown.length > TILES_A_FRAME) this.work();
+		else if (!this.working) this.step();
 		const version = cardVersion(this.app, this.alarms);
 		if (this.alarmVersion !== version) {
 			this.alarmVersion = version;
@@ -286,52 +246,111 @@ export class PlantView {
 			this.journal();
 		}
 	}
-	// Those in sight at once, the others by turns: a thousand at once would cost frames.
-	showTiles(shown, model, now) {
-		const turn = this.turn ?? 0;
-		shown.forEach((row, i) => {
+	plan(shown) {
+		for (const row of shown) {
 			const tile = this.tiles.get(row.machine);
-			const due = (i - turn + shown.length) % shown.length < HIDDEN_TILES;
-			if (tile && (tile.visible || tile.state === undefined || due)) tile.show(row, row.state, model, now);
-		});
+			if (tile?.visible) this.due.add(tile);
+			else if (tile && tile.state !== row.state) this.later.add(tile);
+		}
+		const turn = this.turn ?? 0;
+		for (let i = 0; i < Math.min(HIDDEN_TILES, shown.length); i++) {
+			const tile = this.tiles.get(shown[(turn + i) % shown.length].machine);
+			if (tile && !tile.visible) this.later.add(tile);
+		}
 		this.turn = shown.length ? (turn + HIDDEN_TILES) % shown.length : 0;
 	}
-	arrange(shown, now) {
-		const priority = { high: 0, medium: 1, low: 2 };
-		const key = (row) =>
-			ORDER.indexOf(row.state) * 10 + (row.state === "alarm" ? priority[row.alarm.priority] : 0);
-		shown.sort(
-			(a, b) =>
-				key(a) - key(b) ||
-				(LOOK.has(a.state) ? sinceOf(b, b.state) - sinceOf(a, a.state) : 0) ||
-				BY_NAME.compare(a.machine, b.machine),
-		);
+	// Brings some of the tiles up to date, and goes on with the next frame while there are more.
+	step() {
+		let room = TILES_A_FRAME;
+		for (const tiles of [this.due, this.later]) {
+			for (const tile of tiles) {
+				if (room-- <= 0) break;
+				tiles.delete(tile);
+				tile.refresh(this.app);
+			}
+		}
+		if (this.due.size === 0) this.app.drawn();
+		this.working = false;
+		if (this.due.size + this.later.size > 0) this.work();
+	}
+	work() {
+		if (this.working || !this.element.isConnected) return;
+		this.working = true;
+		requestAnimationFrame(() => this.step());
+	}
+	hurry(rows) {
+		for (const { tile } of rows.children) this.due.add(tile);
+		this.work();
+	}
+	arrange(shown) {
+		this.rank(shown);
+		shown.sort((a, b) => a.rank[0] - b.rank[0] || b.rank[1] - a.rank[1] || a.rank[2] - b.rank[2]);
 		const place = (holder, list) => {
-			list.forEach((row, i) => {
-				let tile = this.tiles.get(row.machine);
-				if (!tile) this.tiles.set(row.machine, (tile = new Tile(row.machine, this.watcher)));
-				tile.looked = LOOK.has(row.state);
-				if (holder.children[i] !== tile.element)
-					holder.insertBefore(tile.element, holder.children[i] ?? null);
-			});
-			while (holder.children.length > list.length) holder.lastChild.remove();
+			if (!holder.firstChild && list.length) this.addRows(holder);
+			const columns =
+				list.length && getComputedStyle(holder.firstChild).gridTemplateColumns.split(" ").length;
+			const size = columns * ROWS,
+				count = list.length && Math.ceil(list.length / size);
+			for (let i = 0; i < count; i++) {
+				if (!holder.children[i]) this.addRows(holder);
+				this.fill(holder.children[i], list.slice(i * size, (i + 1) * size));
+			}
+			while (holder.children.length > count) {
+				this.watcher.unobserve(holder.lastChild);
+				holder.lastChild.remove();
+			}
 		};
 		const look = shown.filter((row) => LOOK.has(row.state)),
 			quiet = shown.filter((row) => !LOOK.has(row.state));
 		place(this.look, look);
 		place(this.quiet, quiet);
 		for (const [name, tile] of this.tiles) {
-			if (!this.app.rows.has(name)) {
-				this.watcher.unobserve(tile.element);
-				this.tiles.delete(name);
-			}
+			if (this.app.rows.has(name)) continue;
+			this.due.delete(tile);
+			this.later.delete(tile);
+			this.tiles.delete(name);
 		}
 		say(this.lookTitle, `Look at these (${whole(look.length)})`);
 		say(this.quietTitle, `Quiet (${whole(quiet.length)})`);
 		this.lookPart.hidden = look.length === 0;
 		this.quietPart.hidden = quiet.length === 0;
-		this.sortedAt = now && Date.now();
+		this.sortedAt = Date.now();
 		this.lastFilter = this.app.filter + this.state;
+	}
+	// What tiles are sorted by: need, newest first where somebody is to look, name.
+	rank(shown) {
+		if (this.ranked !== this.app.rows.size) {
+			this.ranked = this.app.rows.size;
+			this.places = new Map([...this.app.rows.keys()].sort(BY_NAME.compare).map((name, i) => [name, i]));
+		}
+		for (const row of shown) {
+			const need = ORDER.indexOf(row.state) * 10 + (row.state === "alarm" ? PRIORITIES[row.alarm.priority] : 0);
+			row.rank = [
+				need,
+				LOOK.has(row.state) ? sinceOf(row, row.state) : 0,
+				this.places.get(row.machine) ?? Infinity,
+			];
+		}
+	}
+	addRows(holder) {
+		const rows = make("div", { class: "rows-of-tiles" });
+		holder.append(rows);
+		this.watcher.observe(rows);
+	}
+	fill(holder, list) {
+		let next = holder.firstChild;
+		for (const row of list) {
+			let tile = this.tiles.get(row.machine);
+			if (!tile) this.tiles.set(row.machine, (tile = new Tile(row.machine)));
+			tile.looked = LOOK.has(row.state);
+			if (next === tile.element) next = next.nextSibling;
+			else holder.insertBefore(tile.element, next);
+		}
+		while (next) {
+			const after = next.nextSibling;
+			next.remove();
+			next = after;
+		}
 	}
 	headline(counts, rows, now) {
 		const waiting = [...rows.values()].filter((row) => row.state === "alarm");
@@ -421,11 +440,7 @@ export class PlantView {
 					]),
 		);
 	}
-	tick() {
-		this.update();
-	}
 	redraw() {
-		for (const tile of this.tiles.values()) tile.dirty = true;
 		this.alarmVersion = -1;
 		this.update();
 	}

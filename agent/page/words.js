@@ -59,7 +59,12 @@ export function shape(state) {
 
 // Changes an element's text only where it differs: a live page must not repaint for nothing.
 export function say(element, text) {
-	if (element.textContent !== text) element.textContent = text;
+	const { firstChild } = element;
+	if (firstChild?.nodeType !== Node.TEXT_NODE || firstChild.nextSibling) {
+		if (element.textContent !== text) element.textContent = text;
+	} else if (firstChild.data !== text) {
+		firstChild.data = text;
+	}
 }
 
 // ---- numbers and times ----
@@ -227,16 +232,4 @@ export function word(row, state) {
 
 export function pill(row, state) {
 	return make("span", { class: `pill is-${state}` }, shape(state), word(row, state));
-}
-
-// ---- the course of a score ----
-
-export const COURSE = 60;
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-export const letters = (course) => Array.from(course, (letter) => LETTERS.indexOf(letter));
-// As plant_level in the agent: 1 is the threshold; -1 .. 3 in 64 steps, -1 for no score.
-export function level(score, threshold) {
-	if (score === null || threshold === null) return -1;
-	const at = 1 + (score - threshold) / Math.max(Math.abs(threshold), 0.05);
-	return Math.round(((Math.min(Math.max(at, -1), 3) + 1) / 4) * 63);
 }

@@ -88,7 +88,13 @@ class PageTest(SystemTest):
         return browser
 
     def check(self, browser, allowed=()):
-        """No error, no warning, nobody else asked."""
+        """No error, no warning, nobody else asked, no tile too small for what it says."""
+        self.assertEqual(
+            browser.run(
+                "return [...document.querySelectorAll('.face')].filter(e => e.scrollHeight > e.clientHeight).length"
+            ),
+            0,
+        )
         problems = [line for line in browser.collect() if not any(word in line for word in allowed)]
         self.assertEqual(problems, [])
         strangers = {
@@ -334,6 +340,7 @@ class PageTest(SystemTest):
         self.addCleanup(load.kill)
         page = self.browser()
         page.until("a thousand tiles", READY, 30, (1000,))
+        page.until("all known", "return document.querySelectorAll('a.tile.is-normal').length === 1000", 60)
         page.wait_text("#strip", "readings/s")
         frames = page.run_async("""const done = arguments[0], at = []; const end = performance.now() + 5000;
             const frame = (t) => { at.push(t); performance.now() < end ? requestAnimationFrame(frame) : done(at.slice(1).map((t, i) => t - at[i])); };
@@ -342,6 +349,14 @@ class PageTest(SystemTest):
         print(
             f"1,000 machines, {page.text('#strip span').split()[0]} readings/s: {len(frames) / 5:.0f} frames/s,"
             f" p95 {frames[int(len(frames) * 0.95)]:.1f} ms"
+        )
+        names = "return [...document.querySelectorAll('a.tile')].map(tile => tile.dataset.machine)"
+        self.assertEqual(page.run(names), [f"flood-{i}" for i in range(1000)])
+        self.shot(page, "thousand")
+        page.run("scrollTo(0, document.body.scrollHeight)")
+        page.until(
+            "the last tile's picture",
+            "return document.querySelector(\"a.tile[data-machine='flood-999'] .under\").getAttribute('d') > ''",
         )
         page.type("#filter", "flood-777")
         page.until("the filter", "return document.querySelectorAll('a.tile').length === 1")

@@ -811,7 +811,7 @@ static void test_plant(void)
 	stop();
 }
 
-static char stream[16384];
+static char stream[131072];
 
 /* Reads a stream until it holds `word`, or the client's patience is over. */
 static bool stream_until(int fd, const char *word)
@@ -873,6 +873,38 @@ static void test_events(void)
 	ASSERT_HOLDS(stream, "event: resync\ndata: {}");
 	plant_remove(rig.plant, "press-2");
 	CU_ASSERT_TRUE(stream_until(fd, "event: resync"));
+	close(fd);
+	stop();
+}
+
+static size_t count_of(const char *text, const char *word)
+{
+	size_t n = 0;
+
+	for (const char *at = text; (at = strstr(at, word)); at += strlen(word))
+		n++;
+	return n;
+}
+
+/* A page can draw between events of a hundred machines; who breaks off among them gets them all. */
+static void test_events_in_parts(void)
+{
+	struct verdict verdict = sample(1);
+
+	start();
+	for (int i = 0; i < 250; i++) {
+		snprintf(verdict.reading.machine, sizeof(verdict.reading.machine), "press-%d", i);
+		plant_note(rig.plant, &verdict, &schema, 0);
+	}
+	int fd = open_stream(NULL);
+	CU_ASSERT_TRUE(stream_until(fd, "event: status\ndata: {"));
+	CU_ASSERT_EQUAL(count_of(stream, "event: machines\n"), 3);
+	CU_ASSERT_EQUAL(count_of(stream, "{\"machine\":\""), 250);
+	CU_ASSERT_EQUAL(count_of(stream, "\nid: "), 1);
+	const char *last = strstr(stream, "\nid: ");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(last);
+	CU_ASSERT_EQUAL(count_of(last, "event: machines\n"), 1);
+	CU_ASSERT_EQUAL(count_of(last, "{\"machine\":\""), 50);
 	close(fd);
 	stop();
 }
@@ -1403,6 +1435,7 @@ static CU_TestInfo cases[] = {
 	{ "the page needs no token, what it shows does", test_page_needs_no_token },
 	{ "/plant tells how every machine is", test_plant },
 	{ "/events goes on from where it was, or says that it can't", test_events },
+	{ "/events shows many machines in parts", test_events_in_parts },
 	{ "streams are bounded, and end with the server", test_streams_are_bounded },
 	{ "a series is made of steps", test_series },
 	{ "HEAD answers as GET without a body", test_head },
