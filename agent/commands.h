@@ -64,6 +64,14 @@ void desk_destroy(struct desk *desk); /* nobody waits; NULL is fine */
  * command will not be carried out; STATUS_FULL when too many wait. Not the worker's. */
 void desk_ask(struct desk *desk, const struct command *command, struct command_answer *answer);
 
+/* Waits until what the worker has in hand is in the store, if it is waiting for more to share a
+ * commit; a quarter of a second at most. Not the worker's. */
+void desk_settle(struct desk *desk);
+
+/* The worker: begins to wait for messages with a transaction in hand, and comes back to
+ * desk_serve after it. False: somebody is at the desk, so that it had better not. */
+bool desk_leave(struct desk *desk);
+
 /* The worker: carries out what waits. */
 typedef void desk_worker(
 	void *context, const struct command *command, struct command_answer *answer);

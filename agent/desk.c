@@ -18,6 +18,8 @@ struct desk {
 	struct ticket *waiting[DESK_WAITING_MAX]; /* in order */
 	size_t count;
 	bool closed;
+	bool away;       /* the worker has something in hand, and is not hurrying */
+	size_t settling; /* who waits for that */
 	void (*wake)(void *context);
 	void *context;
 };
@@ -100,9 +102,42 @@ void desk_ask(struct desk *desk, const struct command *command, struct command_a
 	pthread_mutex_unlock(&desk->lock);
 }
 
+enum { SETTLE_MS = 250 };
+
+void desk_settle(struct desk *desk)
+{
+	struct timespec deadline;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_nsec += SETTLE_MS * 1000000L;
+	deadline.tv_sec += deadline.tv_nsec / 1000000000;
+	deadline.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&desk->lock);
+	desk->settling++;
+	if (desk->away && desk->wake)
+		desk->wake(desk->context);
+	while (desk->away && rc == 0 && !desk->closed)
+		rc = pthread_cond_timedwait(&desk->done, &desk->lock, &deadline);
+	desk->settling--;
+	pthread_mutex_unlock(&desk->lock);
+}
+
+bool desk_leave(struct desk *desk)
+{
+	pthread_mutex_lock(&desk->lock);
+	desk->away = desk->count == 0 && desk->settling == 0;
+	bool away = desk->away;
+	pthread_mutex_unlock(&desk->lock);
+	return away;
+}
+
 void desk_serve(struct desk *desk, desk_worker *work, void *context)
 {
 	pthread_mutex_lock(&desk->lock);
+	if (desk->away)
+		pthread_cond_broadcast(&desk->done);
+	desk->away = false;
 	while (desk->count > 0 && !desk->closed) {
 		struct ticket *ticket = desk->waiting[0];
 		take_back(desk, ticket);

@@ -406,7 +406,7 @@ enum status http_start(const struct http_options *options, struct http **out, st
 	http->state.options = *options;
 	http->api.state = http->health.state = &http->state;
 	http->health.health = true;
-	store_pool_init(&http->state.stores, options->store_path);
+	store_pool_init(&http->state.stores, options->store_path, options->desk);
 	guard_init(&http->state.guard);
 	streams_init(&http->state.streams);
 	http->state.boot = time_now_ms();

@@ -18,14 +18,16 @@ enum {
  * at a time, and opening one for every request would cost more than most queries. */
 struct store_pool {
 	const char *path;
+	struct desk *desk; /* NULL: what is read need not be the latest */
 	pthread_mutex_t lock;
 	struct store *idle[HTTP_STORES_MAX];
 	size_t count;
 };
-void store_pool_init(struct store_pool *pool, const char *path);
+void store_pool_init(struct store_pool *pool, const char *path, struct desk *desk);
 void store_pool_finish(struct store_pool *pool);
 typedef enum status store_user(struct store *store, void *context, struct why *why);
-/* Lends a connection to `use`; where there is no store yet it is not called, and all is well. */
+/* Lends a connection to `use`, which finds every reading whose verdict was told before; where there
+ * is no store yet it is not called, and all is well. */
 enum status store_pool_use(
 	struct store_pool *pool, store_user *use, void *context, struct why *why) MUST_USE;
 

@@ -3,9 +3,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-void store_pool_init(struct store_pool *pool, const char *path)
+void store_pool_init(struct store_pool *pool, const char *path, struct desk *desk)
 {
 	pool->path = path;
+	pool->desk = desk;
 	pthread_mutex_init(&pool->lock, NULL);
 }
 
@@ -48,6 +49,9 @@ static void give(struct store_pool *pool, struct store *store, bool sound)
 enum status store_pool_use(struct store_pool *pool, store_user *use, void *context, struct why *why)
 {
 	struct store *store;
+
+	if (pool->desk)
+		desk_settle(pool->desk);
 	enum status status = take(pool, &store, why);
 
 	if (status == STATUS_NOT_FOUND)

@@ -73,6 +73,34 @@ static enum status persist_ledger(struct pipeline *p, struct ledger *change, str
 	return STATUS_OK;
 }
 
+static void show(struct pipeline *p, const struct judgement *j, const struct message *message)
+{
+	if (p->options.plant)
+		plant_note(p->options.plant, &j->verdict, &p->schema,
+			pace_patience_ms(
+				&j->machine->watch.pace, p->options.alarm.silent_s * 1000));
+	metrics_observe(p->options.metrics, HISTOGRAM_LATENCY,
+		(double)(time_monotonic_ns() - message->received_ns) * 1e-9);
+}
+
+static bool is_reading(const struct judgement *j)
+{
+	return j->reject == REJECT_NONE && !j->duplicate;
+}
+
+/* Message i of the batch is judged: what need not be safe is told and shown at once, because a
+ * commit takes many times as long as a score. A batch that is tried again tells each once. */
+static void tell_early(struct pipeline *p, size_t i, const struct message *message)
+{
+	const struct judgement *j = &p->judged[i];
+
+	if (i < p->fed)
+		return;
+	p->fed = i + 1;
+	if (is_reading(j) && feed_early(p, j))
+		show(p, j, message);
+}
+
 static void publish(struct pipeline *p, const struct message *messages, size_t n)
 {
 	struct metrics *metrics = p->options.metrics;
@@ -80,7 +108,7 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 
 	for (size_t i = 0; i < n; i++) {
 		const struct judgement *j = &p->judged[i];
-		if (j->reject != REJECT_NONE || j->duplicate)
+		if (!is_reading(j))
 			continue;
 		const struct verdict *v = &j->verdict;
 		metrics_add(metrics,
@@ -91,18 +119,14 @@ static void publish(struct pipeline *p, const struct message *messages, size_t n
 		if (v->late)
 			metrics_add(metrics, METRIC_LATE, 1);
 		metrics_machine(metrics, j->machine->name, v->score, v->reading.at_ms);
-		if (p->options.plant)
-			plant_note(p->options.plant, v, &p->schema,
-				pace_patience_ms(
-					&j->machine->watch.pace, p->options.alarm.silent_s * 1000));
 		if (j->skipped > 0)
 			metrics_gap(metrics, j->machine->name, j->skipped);
 		metrics_add(metrics, METRIC_QUALITY_GOOD + (enum metric)v->quality, 1);
-		feed_late(p, j);
+		bool late = feed_late(p, j);
 		changes_tell(p, told, j->changes);
 		told = j->changes;
-		metrics_observe(metrics, HISTOGRAM_LATENCY,
-			(double)(time_monotonic_ns() - messages[i].received_ns) * 1e-9);
+		if (late)
+			show(p, j, &messages[i]);
 	}
 	feed_flush(p);
 }
@@ -119,26 +143,47 @@ static enum status make_room(struct pipeline *p, size_t n, struct why *why)
 	return STATUS_OK;
 }
 
+/* Alarms, and verdicts that have to be safe before they are told, don't wait for others. */
+static bool may_wait(const struct pipeline *p, const struct batch *batch)
+{
+	return batch->more && p->change_count == 0 && p->options.alerts.verdict_qos == 0;
+}
+
+static enum status judge_batch(
+	struct pipeline *p, const struct model *model, struct batch *batch, struct why *why)
+{
+	enum status st = STATUS_OK;
+	size_t i = 0;
+
+	do {
+		st = make_room(p, batch->n, why);
+		for (; i < batch->n && st == STATUS_OK; i++) {
+			st = judge_message(
+				p, model, &batch->messages[i], &p->judged[i], PIPELINE_STORE, why);
+			if (st == STATUS_OK)
+				tell_early(p, i, &batch->messages[i]);
+		}
+		feed_flush(p);
+	} while (st == STATUS_OK && may_wait(p, batch) && batch->more(batch->context, batch));
+	return st;
+}
+
 /* Judges all messages inside one transaction, and commits it. After a failure nothing of it is
  * left, here or in the store. */
-static enum status store_batch(struct pipeline *p, const struct model *model,
-	const struct message *messages, size_t n, struct ledger *change, struct why *why)
+static enum status store_batch(struct pipeline *p, const struct model *model, struct batch *batch,
+	struct ledger *change, struct why *why)
 {
 	int64_t watched_ms = p->watched_ms, saved_ms = p->watched_saved_ms;
 	enum status st = store_begin(p->options.store, why);
 
-	for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-		st = judge_message(p, model, &messages[i], &p->judged[i], PIPELINE_STORE, why);
-		if (st == STATUS_OK)
-			feed_early(p, i);
-	}
-	feed_flush(p);
+	if (st == STATUS_OK)
+		st = judge_batch(p, model, batch, why);
 	if (st == STATUS_OK) {
-		count(p->judged, n, PIPELINE_STORE, change);
+		count(p->judged, batch->n, PIPELINE_STORE, change);
 		st = persist_ledger(p, change, why);
 	}
 	if (st == STATUS_OK)
-		st = feed_persist(p, n, why);
+		st = feed_persist(p, batch->n, why);
 	if (st == STATUS_OK)
 		st = changes_persist(p, why);
 	int64_t began = time_monotonic_ns();
@@ -155,29 +200,29 @@ static enum status store_batch(struct pipeline *p, const struct model *model,
 	return st;
 }
 
-static void shed_batch(struct pipeline *p, const struct model *model,
-	const struct message *messages, size_t n, struct ledger *change)
+static void shed_batch(struct pipeline *p, const struct model *model, const struct batch *batch,
+	struct ledger *change)
 {
 	struct why why;
 
-	for (size_t i = 0; i < n; i++) {
-		if (judge_message(p, model, &messages[i], &p->judged[i], PIPELINE_SHED, &why) !=
-			STATUS_OK)
+	for (size_t i = 0; i < batch->n; i++) {
+		if (judge_message(p, model, &batch->messages[i], &p->judged[i], PIPELINE_SHED,
+			    &why) != STATUS_OK)
 			abort(); /* only the store can fail */
-		feed_early(p, i);
+		tell_early(p, i, &batch->messages[i]);
 	}
 	feed_flush(p);
-	count(p->judged, n, PIPELINE_SHED, change);
+	count(p->judged, batch->n, PIPELINE_SHED, change);
 }
 
-enum status pipeline_run(struct pipeline *p, const struct model *model,
-	const struct message *messages, size_t n, enum pipeline_mode mode, struct why *why)
+enum status pipeline_run(struct pipeline *p, const struct model *model, struct batch *batch,
+	enum pipeline_mode mode, struct why *why)
 {
 	struct ledger change;
-	enum status st = make_room(p, n, why);
+	enum status st = make_room(p, batch->n, why);
 
 	if (st != STATUS_OK && mode == PIPELINE_SHED) {
-		change = (struct ledger){ .dropped[DROP_STORE] = n };
+		change = (struct ledger){ .dropped[DROP_STORE] = batch->n };
 		metrics_settle(p->options.metrics, &change);
 		return STATUS_OK;
 	}
@@ -185,13 +230,13 @@ enum status pipeline_run(struct pipeline *p, const struct model *model,
 		return st;
 	judge_with(p, model);
 	if (mode == PIPELINE_STORE) {
-		st = store_batch(p, model, messages, n, &change, why);
+		st = store_batch(p, model, batch, &change, why);
 		if (st != STATUS_OK) {
 			metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
 			return st;
 		}
 	} else {
-		shed_batch(p, model, messages, n, &change);
+		shed_batch(p, model, batch, &change);
 		p->in_outbox = false;
 	}
 	p->fed = 0;
@@ -200,8 +245,8 @@ enum status pipeline_run(struct pipeline *p, const struct model *model,
 	changes_settle(p, mode == PIPELINE_SHED);
 	metrics_settle(p->options.metrics, &change);
 	if (mode == PIPELINE_SHED)
-		ledger_reserve(p);
-	publish(p, messages, n);
+		ledger_reserve(p, true);
+	publish(p, batch->messages, batch->n);
 	p->change_count = 0;
 	if (p->in_outbox)
 		outbox_pump(p->options.outbox);
@@ -234,14 +279,14 @@ void ledger_beyond(const struct ledger *later, const struct ledger *earlier, str
 	}
 }
 
-void ledger_reserve(struct pipeline *p)
+void ledger_reserve(struct pipeline *p, bool safe)
 {
 	struct ledger ledger;
 
 	if (!p->options.reserve)
 		return;
 	metrics_ledger(p->options.metrics, &ledger);
-	reserve_save(p->options.reserve, &ledger);
+	reserve_save(p->options.reserve, &ledger, safe);
 }
 
 /* The store's counters, and what only the reserve knows: all of them if the store is a new one,
@@ -327,7 +372,7 @@ void pipeline_destroy(struct pipeline *p)
 {
 	if (!p)
 		return;
-	ledger_reserve(p);
+	ledger_reserve(p, true);
 	machines_destroy(p->machines);
 	free(p->judged);
 	free(p->touched);

@@ -55,13 +55,22 @@ enum pipeline_mode {
 			 */
 };
 
+struct batch {
+	const struct message *messages;
+	size_t n;
+	/* NULL: that is all. Else asked before the commit, when all so far are judged and their
+	 * verdicts of QoS 0 out: may wait for more, and says whether there are. What was there
+	 * stays where it is. */
+	bool (*more)(void *context, struct batch *batch);
+	void *context;
+};
+
 /* `model` may be NULL: readings are stored unscored, with the features of the model last seen or,
  * before the first, with every number that was ever sent (FEATURES_MAX names). After STATUS_OK
  * every message is in the ledger and its verdict published; after a failure, which only
  * PIPELINE_STORE has, nothing has happened. */
-enum status pipeline_run(struct pipeline *pipeline, const struct model *model,
-	const struct message *messages, size_t n, enum pipeline_mode mode,
-	struct why *why) MUST_USE;
+enum status pipeline_run(struct pipeline *pipeline, const struct model *model, struct batch *batch,
+	enum pipeline_mode mode, struct why *why) MUST_USE;
 
 /* What only time changes: shelves that end, machines that fell silent, rates. `connected`: readings
  * can reach us. Call it a few times a second. */

@@ -373,6 +373,10 @@ static void tend_outbox(struct pipeline *p)
 /* Between two looks at what only time changes. */
 enum { RATES_MS = 1000 };
 
+/* Between two syncs of the reserve's counters while the store can be written: they matter when it
+ * was lost, and the worker waits for the disk. */
+enum { RESERVE_MS = 10000 };
+
 void pipeline_tick(struct pipeline *p, int64_t now_ms, bool connected)
 {
 	if (!connected)
@@ -387,7 +391,10 @@ void pipeline_tick(struct pipeline *p, int64_t now_ms, bool connected)
 	if (now_ms - p->rates_ms < RATES_MS && now_ms >= p->rates_ms)
 		return;
 	p->rates_ms = now_ms;
-	ledger_reserve(p);
+	bool due = now_ms - p->reserved_ms >= RESERVE_MS || now_ms < p->reserved_ms;
+	if (due)
+		p->reserved_ms = now_ms;
+	ledger_reserve(p, due);
 	alarm_stats_tick(&p->stats, now_ms);
 	alarms_show_rates(p);
 }

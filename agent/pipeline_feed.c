@@ -109,21 +109,19 @@ static bool tells_early(const struct pipeline *p)
 	return p->options.alerts.verdict_qos == 0 && p->schema_known;
 }
 
-void feed_early(struct pipeline *p, size_t i)
+bool feed_early(struct pipeline *p, const struct judgement *j)
 {
-	const struct judgement *j = &p->judged[i];
-
-	if (i < p->fed)
-		return;
-	p->fed = i + 1;
-	if (tells_early(p) && j->reject == REJECT_NONE && !j->duplicate)
-		tell(p, j);
+	if (!tells_early(p))
+		return false;
+	tell(p, j);
+	return true;
 }
 
-void feed_late(struct pipeline *p, const struct judgement *j)
+bool feed_late(struct pipeline *p, const struct judgement *j)
 {
 	if (tells_early(p))
-		return;
+		return false;
 	if (p->feed || p->options.alerts.verdict_qos == 0 || !p->in_outbox)
 		tell(p, j);
+	return true;
 }

@@ -69,6 +69,7 @@ struct pipeline {
 	int64_t heard_ms; /* since when we are connected without a break, 0: we are not */
 	int64_t watched_ms, watched_saved_ms; /* the sum of what machines were watched */
 	int64_t rates_ms;                     /* when these were last worked out */
+	int64_t reserved_ms;                  /* when the reserve's counters were last synced */
 	bool store_known;                     /* its counters and alarms are taken over */
 	bool in_outbox; /* the changes in hand were stored, and with them what tells of them */
 	struct log_limit rejected[REJECT_COUNT];
@@ -111,18 +112,17 @@ void alarms_show_rates(struct pipeline *p);
 
 /* By how much each counter of one is larger than the other's; 0 where it is not. */
 void ledger_beyond(const struct ledger *later, const struct ledger *earlier, struct ledger *out);
-/* The counters into the reserve. */
-void ledger_reserve(struct pipeline *p);
+/* The counters into the reserve, and with `safe` onto its disk. */
+void ledger_reserve(struct pipeline *p, bool safe);
 /* Takes over what the store holds. */
 enum status pipeline_take_over(struct pipeline *p, struct why *why);
 /* pipeline_feed.c: verdicts to the broker, as alerts.verdicts wants them. */
 /* *out is the caller's, free; NULL where none is needed. */
 enum status feed_create(const struct alerts_config *alerts, struct feed **out, struct why *why);
-/* Message i of the batch is judged: a verdict of QoS 0 is told at once, because it need not be safe
- * and a commit takes many times as long as a score; one of QoS 1 after the commit, by feed_late. A
- * batch that is tried again tells each once. */
-void feed_early(struct pipeline *p, size_t i);
-void feed_late(struct pipeline *p, const struct judgement *j);
+/* Before the commit: tells a verdict of QoS 0. False: it is feed_late's. */
+bool feed_early(struct pipeline *p, const struct judgement *j);
+/* After the commit: tells what was not told before it. False: that was nothing. */
+bool feed_late(struct pipeline *p, const struct judgement *j);
 /* Verdicts of QoS 1 into the open transaction, by the outbox; batched ones are a live feed. */
 enum status feed_persist(struct pipeline *p, size_t n, struct why *why);
 /* After the last of a batch. */

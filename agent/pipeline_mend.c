@@ -20,7 +20,7 @@ static void catch_up(struct pipeline *p)
 
 	ledger_beyond(&p->persisted, &p->began, &missed);
 	metrics_restore(p->options.metrics, &missed);
-	ledger_reserve(p);
+	ledger_reserve(p, true);
 }
 
 static void note_put_aside(struct pipeline *p, const struct why *damage)

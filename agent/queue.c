@@ -37,6 +37,7 @@ struct queue {
 	char *batch;              /* [size + 2 * messages_max]: with NULs */
 	struct message *messages; /* [messages_max] */
 	size_t messages_max;
+	size_t popped, popped_bytes; /* of both, since the last queue_pop */
 };
 
 static enum status init_locks(struct queue *queue)
@@ -64,6 +65,11 @@ static void free_memory(struct queue *queue)
 	free(queue);
 }
 
+static size_t batch_size(const struct queue *queue)
+{
+	return queue->size + 2 * queue->messages_max;
+}
+
 enum status queue_create(size_t bytes, struct queue **out)
 {
 	struct queue *queue = calloc(1, sizeof(*queue));
@@ -73,7 +79,7 @@ enum status queue_create(size_t bytes, struct queue **out)
 	queue->size = bytes < QUEUE_BYTES_MIN ? QUEUE_BYTES_MIN : bytes;
 	queue->messages_max = queue->size / sizeof(struct message);
 	queue->ring = malloc(queue->size);
-	queue->batch = malloc(queue->size + 2 * queue->messages_max);
+	queue->batch = malloc(batch_size(queue));
 	queue->messages = malloc(queue->messages_max * sizeof(struct message));
 	if (!queue->ring || !queue->batch || !queue->messages || init_locks(queue)) {
 		free_memory(queue);
@@ -323,9 +329,11 @@ bool queue_push(struct queue *queue, const struct message *message)
 		put(queue, &kept, sizeof(kept));
 		put(queue, message->topic, kept.topic_len);
 		put(queue, message->payload, kept.len);
-		pthread_cond_signal(&queue->pushed);
 	}
 	pthread_mutex_unlock(&queue->lock);
+	/* Not under the lock: who wakes would have to wait for it at once. */
+	if (taken)
+		pthread_cond_signal(&queue->pushed);
 	return taken;
 }
 
@@ -355,10 +363,18 @@ static void wait_for_message(struct queue *queue, int timeout_ms)
 	queue->nudged = false;
 }
 
-/* Moves the oldest record to *out and its bytes to `to`; where the next may go. */
-static char *take_oldest(struct queue *queue, struct message *out, char *to)
+/* Moves the oldest record to the batch; false: there is no room for it. */
+static bool take_oldest(struct queue *queue)
 {
+	struct message *out = &queue->messages[queue->popped];
+	char *to = queue->batch + queue->popped_bytes;
+
+	if (queue->popped == queue->messages_max)
+		return false;
 	peek(queue, 0, out, sizeof(*out));
+	size_t bytes = out->topic_len + 1 + out->len + 1;
+	if (queue->popped_bytes + bytes > batch_size(queue))
+		return false;
 	peek(queue, sizeof(*out), to, out->topic_len);
 	out->topic = to;
 	to[out->topic_len] = '\0';
@@ -367,22 +383,27 @@ static char *take_oldest(struct queue *queue, struct message *out, char *to)
 	out->payload = to;
 	to[out->len] = '\0';
 	remove_oldest(queue, out);
-	return to + out->len + 1;
+	queue->popped++;
+	queue->popped_bytes += bytes;
+	return true;
 }
 
 size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct message **out)
 {
-	char *to = queue->batch;
-	size_t n = 0;
+	queue->popped = queue->popped_bytes = 0;
+	return queue_pop_more(queue, timeout_ms, max, out);
+}
 
+size_t queue_pop_more(struct queue *queue, int timeout_ms, size_t max, const struct message **out)
+{
 	pthread_mutex_lock(&queue->lock);
 	wait_for_message(queue, timeout_ms);
-	for (size_t wanted = at_most(queue->count, max); n < wanted; n++)
-		to = take_oldest(queue, &queue->messages[n], to);
+	while (queue->count > 0 && queue->popped < max && take_oldest(queue))
+		;
 	pthread_mutex_unlock(&queue->lock);
-	if (n > 0)
+	if (queue->popped > 0)
 		*out = queue->messages;
-	return n;
+	return queue->popped;
 }
 
 size_t queue_take_refused(struct queue *queue)

@@ -59,6 +59,10 @@ size_t queue_take_refused(struct queue *queue);
  * are borrowed until the next call. 0 on time-out, and once closed and empty. */
 size_t queue_pop(struct queue *queue, int timeout_ms, size_t max, const struct message **out);
 
+/* After a queue_pop that gave any: waits up to timeout_ms for a message more, then takes what is
+ * there. *out holds all since that queue_pop, at most `max`; how many that are. */
+size_t queue_pop_more(struct queue *queue, int timeout_ms, size_t max, const struct message **out);
+
 /* Who waits in queue_pop comes back at once, if with nothing: something else needs doing. */
 void queue_nudge(struct queue *queue);
 

@@ -33,6 +33,7 @@ _Static_assert(sizeof(struct record) <= ALARM_SIZE, "an alarm fits its place");
 struct reserve {
 	int fd;
 	bool sync, writable;
+	bool unsynced; /* counters */
 	uint64_t turn;
 	bool saved;
 	struct ledger ledger;                 /* as saved last */
@@ -121,10 +122,11 @@ void reserve_close(struct reserve *reserve)
 	free(reserve);
 }
 
-static void write_at(struct reserve *reserve, const void *data, size_t len, off_t at)
+static void make_safe(struct reserve *reserve)
 {
-	if (pwrite(reserve->fd, data, len, at) == (ssize_t)len && reserve->sync)
+	if (reserve->sync)
 		(void)fdatasync(reserve->fd); /* the last resort: there is nobody to tell */
+	reserve->unsynced = false;
 }
 
 bool reserve_ledger(const struct reserve *reserve, struct ledger *out)
@@ -135,7 +137,7 @@ bool reserve_ledger(const struct reserve *reserve, struct ledger *out)
 	return true;
 }
 
-void reserve_save(struct reserve *reserve, const struct ledger *ledger)
+void reserve_save(struct reserve *reserve, const struct ledger *ledger, bool safe)
 {
 	struct slot slot;
 
@@ -148,12 +150,18 @@ void reserve_save(struct reserve *reserve, const struct ledger *ledger)
 	slot.ledger.received = slot.ledger.pending = 0;
 	if (reserve->saved && memcmp(&slot.ledger, &reserve->ledger, sizeof(slot.ledger)) == 0) {
 		reserve->turn--;
+		if (safe && reserve->unsynced)
+			make_safe(reserve);
 		return;
 	}
 	slot.digest = digest_of(&slot, offsetof(struct slot, digest));
-	write_at(reserve, &slot, sizeof(slot), (off_t)(slot.turn % SLOTS) * SLOT_SIZE);
+	if (pwrite(reserve->fd, &slot, sizeof(slot), (off_t)(slot.turn % SLOTS) * SLOT_SIZE) ==
+		(ssize_t)sizeof(slot))
+		reserve->unsynced = true;
 	reserve->ledger = slot.ledger;
 	reserve->saved = true;
+	if (safe)
+		make_safe(reserve);
 }
 
 static size_t place_of(struct reserve *reserve, const char *machine)
@@ -174,7 +182,9 @@ static void write_record(struct reserve *reserve, size_t place)
 	struct record *record = &reserve->record[place];
 
 	record->digest = digest_of(record, offsetof(struct record, digest));
-	write_at(reserve, record, sizeof(*record), (off_t)(SLOTS * SLOT_SIZE + place * ALARM_SIZE));
+	if (pwrite(reserve->fd, record, sizeof(*record),
+		    (off_t)(SLOTS * SLOT_SIZE + place * ALARM_SIZE)) == (ssize_t)sizeof(*record))
+		make_safe(reserve);
 }
 
 void reserve_put_alarm(struct reserve *reserve, const char *machine, const char *text)

@@ -24,8 +24,9 @@ void reserve_close(struct reserve *reserve); /* NULL is fine, here and below */
 /* The newest counters that were saved; false if there are none. `pending` and `received` are not
  * among them. */
 bool reserve_ledger(const struct reserve *reserve, struct ledger *out);
-/* Errors are the disk's, and counted nowhere: this is the last resort. */
-void reserve_save(struct reserve *reserve, const struct ledger *ledger);
+/* Survives the process; with `safe` what `sync` promised too, and the caller waits for the disk.
+ * Errors are the disk's, and counted nowhere: this is the last resort. */
+void reserve_save(struct reserve *reserve, const struct ledger *ledger, bool safe);
 
 /* The newest state of a machine's alarm, as alarm_encode_record has it; beyond RESERVE_ALARMS
  * machines the oldest is overwritten. */

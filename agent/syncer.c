@@ -12,12 +12,6 @@
 /* Between two attempts on a disk that fails. */
 enum { RETRY_MS = 250 };
 
-/* Few messages wait for more, so that a quiet plant does not cost a sync for each: nobody waits
- * for a PUBACK but the broker, whose window (20 messages, if nobody set it) is hardly touched.
- * Where the window is smaller, the next message comes as soon as we acknowledge; IN_A_ROW times so,
- * and we don't linger for a while. */
-enum { LINGER_MS = 400, FEW = 8, AT_ONCE_MS = 20, IN_A_ROW = 4, HURRY_S = 60 };
-
 struct receipts {
 	struct mqtt_receipt *receipt; /* [room] */
 	size_t count, room;
@@ -32,11 +26,8 @@ struct syncer {
 	struct receipts waiting, busy; /* for the next sync; of the one that runs */
 	bool dirty;                    /* there was a commit since the last sync began */
 	bool stop;
-	int64_t first_ns;    /* monotonic: when that commit was */
-	int64_t lingered_ns; /* when something was acknowledged that had lingered, 0: it had not */
-	int64_t hurry_ns;    /* until then nothing lingers */
-	unsigned at_once;    /* acknowledgements in a row that were followed at once */
-	int64_t failing_ns;  /* the thread's: since when, 0: it does not */
+	_Atomic int64_t acknowledged_ns; /* monotonic: when messages were last acknowledged */
+	int64_t failing_ns;              /* the thread's: since when, 0: it does not */
 	struct log_limit limit;
 };
 
@@ -118,18 +109,6 @@ static bool make_safe(struct syncer *s)
 	}
 }
 
-/* Under the lock: waits for company, true if it did. */
-static bool linger(struct syncer *s)
-{
-	int64_t until_ns = s->first_ns + LINGER_MS * INT64_C(1000000);
-
-	if (s->first_ns < s->hurry_ns)
-		return false;
-	while (!s->stop && s->waiting.count < FEW && wait_until(s, until_ns))
-		;
-	return true;
-}
-
 static void *work(void *context)
 {
 	struct syncer *s = context;
@@ -141,17 +120,17 @@ static void *work(void *context)
 			pthread_cond_wait(&s->changed, &s->lock);
 		if (!s->dirty)
 			break;
-		bool lingered = linger(s);
 		struct receipts next = s->busy;
 		s->busy = s->waiting;
 		s->waiting = next;
 		s->waiting.count = 0;
 		s->dirty = false;
 		pthread_mutex_unlock(&s->lock);
-		if (make_safe(s))
+		if (make_safe(s)) {
 			mqtt_acknowledge(s->options.mqtt, s->busy.receipt, s->busy.count);
+			atomic_store(&s->acknowledged_ns, time_monotonic_ns());
+		}
 		pthread_mutex_lock(&s->lock);
-		s->lingered_ns = lingered && s->busy.count > 0 ? time_monotonic_ns() : 0;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
@@ -173,21 +152,6 @@ static bool make_room(struct receipts *receipts, size_t n)
 	return true;
 }
 
-/* Under the lock: a commit that begins a new turn. */
-static void note_first(struct syncer *s)
-{
-	s->first_ns = time_monotonic_ns();
-	if (s->lingered_ns == 0)
-		return;
-	bool at_once = s->first_ns - s->lingered_ns < AT_ONCE_MS * INT64_C(1000000);
-	s->at_once = at_once ? s->at_once + 1 : 0;
-	s->lingered_ns = 0;
-	if (s->at_once < IN_A_ROW)
-		return;
-	s->hurry_ns = s->first_ns + HURRY_S * INT64_C(1000000000);
-	s->at_once = 0;
-}
-
 void syncer_add(struct syncer *s, const struct mqtt_receipt *receipts, size_t n)
 {
 	pthread_mutex_lock(&s->lock);
@@ -195,13 +159,14 @@ void syncer_add(struct syncer *s, const struct mqtt_receipt *receipts, size_t n)
 		memcpy(s->waiting.receipt + s->waiting.count, receipts, n * sizeof(*receipts));
 		s->waiting.count += n;
 	}
-	bool wake = !s->dirty || s->waiting.count >= FEW;
-	if (!s->dirty)
-		note_first(s);
 	s->dirty = true;
 	pthread_mutex_unlock(&s->lock);
-	if (wake)
-		pthread_cond_signal(&s->changed);
+	pthread_cond_signal(&s->changed);
+}
+
+int64_t syncer_acknowledged_ns(const struct syncer *s)
+{
+	return atomic_load(&s->acknowledged_ns);
 }
 
 static void destroy(struct syncer *s)

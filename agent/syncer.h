@@ -1,6 +1,6 @@
 /* A thread that waits for the disk, so that the worker does not: what was committed is synced,
  * and then its messages are acknowledged. Whatever commits happen meanwhile are synced together
- * next, and where few come they wait for each other, at most 400 ms. Readings wait for a disk that
+ * next. Readings wait for a disk that
  * fails as long as the worker lets them wait for a store that does (`hold_ms`); then they are
  * acknowledged, and counted. */
 #ifndef ISOLDE_AGENT_SYNCER_H
@@ -29,6 +29,9 @@ enum status syncer_start(
 /* After a commit, by one thread: `n` receipts (copied, may be 0) of what was in it. Never waits for
  * the disk. Without memory for them their messages come again. */
 void syncer_add(struct syncer *syncer, const struct mqtt_receipt *receipts, size_t n);
+
+/* Monotonic: when messages were last acknowledged, 0: never. Any thread's. */
+int64_t syncer_acknowledged_ns(const struct syncer *syncer);
 
 /* Syncs and acknowledges what is left, tries once where the disk fails, and ends the thread. NULL
  * is fine. */

@@ -1,4 +1,5 @@
 #include "agent/worker.h"
+#include "agent/linger.h"
 #include "common/log.h"
 #include "common/timeutil.h"
 #include <pthread.h>
@@ -24,11 +25,13 @@ struct worker {
 	struct worker_options options;
 	pthread_t thread;
 	struct mqtt_receipt *receipts; /* [options.batch + REQUESTS_MAX] */
-	uint64_t connects;             /* of the connection, when alarms were last published */
-	int64_t failing_ns;            /* monotonic: since when the store fails, 0: it does not */
-	int64_t retry_ns;              /* when it is tried again */
-	int64_t mend_ns;               /* and opened again, at the earliest */
-	int64_t ticked_ns;             /* when pipeline_tick was last called */
+	struct linger linger;
+	int64_t acknowledged_ns; /* where there is no syncer: as it would say */
+	uint64_t connects;       /* of the connection, when alarms were last published */
+	int64_t failing_ns;      /* monotonic: since when the store fails, 0: it does not */
+	int64_t retry_ns;        /* when it is tried again */
+	int64_t mend_ns;         /* and opened again, at the earliest */
+	int64_t ticked_ns;       /* when pipeline_tick was last called */
 	struct log_limit store_limit, refused_limit;
 };
 
@@ -45,6 +48,7 @@ static void acknowledge(struct worker *w, const struct message *messages, size_t
 		syncer_add(w->options.syncer, w->receipts, receipts);
 	else
 		mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
+	w->acknowledged_ns = time_monotonic_ns();
 }
 
 /* Mosquitto 2.0.11 sends beyond its max_inflight_messages while it drains the queue of a client
@@ -167,15 +171,14 @@ enum outcome { OUTCOME_STORED, OUTCOME_SHED, OUTCOME_WAIT };
 
 /* One attempt: stored, or shed if the store has failed for longer than we hold, or to be tried
  * again. While shedding the store is tried every RETRY_MS, so intake resumes soon after it can. */
-static enum outcome attempt(
-	struct worker *w, const struct model *model, const struct message *messages, size_t n)
+static enum outcome attempt(struct worker *w, const struct model *model, struct batch *batch)
 {
 	struct why why;
 	int64_t now = time_monotonic_ns();
 
 	if (w->failing_ns == 0 || now >= w->retry_ns) {
 		enum status st =
-			pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_STORE, &why);
+			pipeline_run(w->options.pipeline, model, batch, PIPELINE_STORE, &why);
 		if (st == STATUS_OK) {
 			note_recovery(w);
 			return OUTCOME_STORED;
@@ -184,27 +187,49 @@ static enum outcome attempt(
 	}
 	if (time_monotonic_ns() - w->failing_ns < w->options.hold_ms * 1000000)
 		return OUTCOME_WAIT;
-	if (pipeline_run(w->options.pipeline, model, messages, n, PIPELINE_SHED, &why) != STATUS_OK)
+	if (pipeline_run(w->options.pipeline, model, batch, PIPELINE_SHED, &why) != STATUS_OK)
 		abort(); /* shedding does not fail */
 	return OUTCOME_SHED;
+}
+
+/* What came meanwhile shares the commit; few messages wait for it (agent/linger.h). Whoever wants
+ * something of the worker ends the wait. */
+static bool more(void *context, struct batch *batch)
+{
+	struct worker *w = context;
+	size_t before = batch->n;
+	int64_t now = time_monotonic_ns();
+	bool calm = w->failing_ns == 0 && !queue_closed(w->options.queue);
+	int wait_ms = calm ? linger_ms(&w->linger, now, before) : 0;
+
+	atomic_store(&w->options.health->beat_ns, now);
+	if (wait_ms > 0 && w->options.desk && !desk_leave(w->options.desk))
+		wait_ms = 0;
+	batch->n = queue_pop_more(w->options.queue, wait_ms, w->options.batch, &batch->messages);
+	if (wait_ms > 0)
+		linger_waited(&w->linger, time_monotonic_ns(), batch->n > before);
+	return batch->n > before;
 }
 
 /* One transaction, then the acknowledgements of its messages. A stop while the store fails leaves
  * the batch unacknowledged: the broker keeps it. */
 static void run_batch(struct worker *w, const struct message *messages, size_t n)
 {
+	struct batch batch = { .messages = messages, .n = n, .more = more, .context = w };
 	const struct model *model = model_slot_hold(w->options.slot, NULL);
 	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
 	enum outcome outcome;
 
-	while ((outcome = attempt(w, model, messages, n)) == OUTCOME_WAIT &&
+	linger_begin(&w->linger, time_monotonic_ns(),
+		w->options.syncer ? syncer_acknowledged_ns(w->options.syncer) : w->acknowledged_ns);
+	while ((outcome = attempt(w, model, &batch)) == OUTCOME_WAIT &&
 		!queue_closed(w->options.queue)) {
 		nanosleep(&pause, NULL);
 		note_connection(w);
 		look_around(w);
 	}
 	if (outcome != OUTCOME_WAIT)
-		acknowledge(w, messages, n, outcome == OUTCOME_STORED);
+		acknowledge(w, batch.messages, batch.n, outcome == OUTCOME_STORED);
 	if (model)
 		model_slot_release(w->options.slot, model);
 }
@@ -213,12 +238,13 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
  * takes the counters along. */
 static void try_store(struct worker *w)
 {
+	struct batch none = { .n = 0 };
 	struct why why;
 
 	if (w->failing_ns == 0 || time_monotonic_ns() < w->retry_ns)
 		return;
 	const struct model *model = model_slot_hold(w->options.slot, NULL);
-	enum status st = pipeline_run(w->options.pipeline, model, NULL, 0, PIPELINE_STORE, &why);
+	enum status st = pipeline_run(w->options.pipeline, model, &none, PIPELINE_STORE, &why);
 	if (st == STATUS_OK)
 		note_recovery(w);
 	else

@@ -139,11 +139,10 @@ void line_prepare(struct line *line)
 
 void line_run(struct line *line)
 {
+	struct batch batch = { .messages = line->message, .n = LINE_BATCH };
 	struct why why;
 
-	check(pipeline_run(
-		      line->pipeline, line->model, line->message, LINE_BATCH, PIPELINE_STORE, &why),
-		&why);
+	check(pipeline_run(line->pipeline, line->model, &batch, PIPELINE_STORE, &why), &why);
 }
 
 size_t line_published(const struct line *line)

@@ -144,11 +144,12 @@ void rig_judge(struct rig *rig, const struct rig_message *from)
 		.payload = from->payload,
 		.len = from->len,
 		.full_len = from->len };
+	struct batch batch = { .messages = &message, .n = 1 };
 	struct why why;
 
 	metrics_received(rig->metrics);
 	/* Without the store: its rows would be the week's only cost, and nobody reads them. */
-	must(pipeline_run(rig->pipeline, rig->model, &message, 1, PIPELINE_SHED, &why), &why);
+	must(pipeline_run(rig->pipeline, rig->model, &batch, PIPELINE_SHED, &why), &why);
 	rig->raised = metrics_get(rig->metrics, METRIC_ALARMS_RAISED);
 }
 

@@ -52,6 +52,16 @@ class Path(SystemTest):
             self.assertEqual(verdict["is_anomaly"], int(verdict["anomaly_score"] > verdict["threshold"]))
         self.assertEqual(seen[-1]["is_anomaly"], 1)
 
+    def test_who_has_seen_the_verdict_finds_the_row(self):
+        """The commit waits for more readings; who asks for the history does not."""
+        watcher = self.client("watcher", "alerts/+/verdict")
+        for i in range(5):
+            self.send()
+            watcher.wait("the verdict", lambda all, n=i + 1: len(all) == n)
+            began = time.monotonic()
+            self.assertEqual([row["seq"] for row in self.agent.history()], list(range(i, -1, -1)))
+            self.assertLess(time.monotonic() - began, 0.35, "it waited for the commit's company")
+
     def test_a_limit_beyond_every_integer_is_answered_with_1000(self):
         self.send()
         self.agent.wait_received(1)

@@ -170,6 +170,45 @@ static void test_deadline(void)
 	desk_destroy(desk);
 }
 
+static void wake(void *context)
+{
+	atomic_fetch_add((atomic_int *)context, 1);
+}
+
+static void *settle(void *context)
+{
+	desk_settle(context);
+	return NULL;
+}
+
+/* Who wants what the worker has in hand wakes it and waits; else nobody waits. */
+static void test_settle(void)
+{
+	atomic_int woken = 0;
+	struct desk *desk;
+	pthread_t thread;
+	int done = 0;
+
+	CU_ASSERT_EQUAL_FATAL(desk_create(wake, &woken, &desk), STATUS_OK);
+	desk_settle(desk);
+	CU_ASSERT_EQUAL(atomic_load(&woken), 0);
+	CU_ASSERT_TRUE(desk_leave(desk));
+	int64_t began = time_monotonic_ns();
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, settle, desk), 0);
+	WAIT_FOR(atomic_load(&woken) == 1);
+	while (time_monotonic_ns() - began < INT64_C(200000000) && desk_leave(desk))
+		; /* until it waits there, and the worker had better not leave */
+	desk_serve(desk, answer, &done);
+	pthread_join(thread, NULL);
+	desk_settle(desk);
+	CU_ASSERT_EQUAL(atomic_load(&woken), 1);
+	CU_ASSERT_TRUE(desk_leave(desk));
+	desk_settle(desk); /* a worker that does not come is not waited for */
+	CU_ASSERT_EQUAL(atomic_load(&woken), 2);
+	CU_ASSERT_TRUE(time_monotonic_ns() - began < INT64_C(5000000000));
+	desk_destroy(desk);
+}
+
 static void test_closed(void)
 {
 	static struct asker waiting, coming;
@@ -192,6 +231,7 @@ static CU_TestInfo cases[] = {
 	{ "every verb has its word", test_verbs },
 	{ "who waits at the desk gets the answer to his own command", test_desk },
 	{ "nobody waits for ever, and too many do not wait", test_deadline },
+	{ "a commit that waits for company is not waited for", test_settle },
 	{ "a closed desk sends everybody away", test_closed },
 	CU_TEST_INFO_NULL,
 };

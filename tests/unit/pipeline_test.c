@@ -210,7 +210,8 @@ static void reading(struct rig *rig, const char *machine, int second, const char
 static enum status run_as(struct rig *rig, const struct model *with, enum pipeline_mode mode)
 {
 	why.text[0] = '\0';
-	enum status st = pipeline_run(rig->pipeline, with, rig->message, rig->messages, mode, &why);
+	struct batch batch = { .messages = rig->message, .n = rig->messages };
+	enum status st = pipeline_run(rig->pipeline, with, &batch, mode, &why);
 	if (st == STATUS_OK)
 		rig->messages = 0; /* else it is there to be tried again */
 	return st;

@@ -343,6 +343,38 @@ static void test_close(void)
 	queue_destroy(queue);
 }
 
+static void test_pop_more(void)
+{
+	struct queue *queue = queue_of(SMALLEST);
+	const struct message *message;
+	int held = 0;
+
+	push(queue, "one", "1", 1, 1);
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 10, &message), 1);
+	CU_ASSERT_EQUAL(queue_pop_more(queue, 0, 10, &message), 1);
+	push(queue, "two", "2", 1, 2);
+	push(queue, "three", "3", 1, 3);
+	push(queue, "four", "4", 1, 4);
+	CU_ASSERT_EQUAL_FATAL(queue_pop_more(queue, 1000000, 3, &message), 3);
+	CU_ASSERT_STRING_EQUAL(message[0].payload, "1");
+	CU_ASSERT_STRING_EQUAL(message[1].topic, "two");
+	CU_ASSERT_STRING_EQUAL(message[2].payload, "3");
+	CU_ASSERT_EQUAL(queue_pop_more(queue, 1000000, 3, &message), 3);
+	/* As often as there is room in the ring there is none in the batch. */
+	for (size_t before = 0, n = 3; n > before;
+		n = queue_pop_more(queue, 0, SIZE_MAX, &message)) {
+		before = n;
+		while (push_qos(queue, 1, "t", "p", 1, 9) >= 0)
+			held++;
+	}
+	CU_ASSERT_TRUE(held > 0);
+	CU_ASSERT_STRING_EQUAL(message[0].payload, "1");
+	CU_ASSERT_TRUE(queue_length(queue) > 0);
+	CU_ASSERT_EQUAL_FATAL(queue_pop(queue, 0, 1, &message), 1);
+	CU_ASSERT_STRING_EQUAL(message[0].topic, "t");
+	queue_destroy(queue);
+}
+
 static void test_nudge(void)
 {
 	struct queue *queue = NULL;
@@ -481,6 +513,7 @@ static CU_TestInfo cases[] = {
 	{ "a closed queue gives what it holds and takes nothing", test_close },
 	{ "waiting ends at the time-out", test_time_out },
 	{ "waiting ends with a message, and with the end", test_wake },
+	{ "a batch may grow", test_pop_more },
 	{ "waiting ends with a nudge, once", test_nudge },
 	{ "four threads push: each message is popped or counted", test_threads },
 	CU_TEST_INFO_NULL,

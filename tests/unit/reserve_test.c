@@ -25,7 +25,7 @@ static void test_ledger(void)
 
 	CU_ASSERT_FALSE(reserve_ledger(reserve, &back));
 	for (ledger.stored = 5; ledger.stored < 10; ledger.stored++)
-		reserve_save(reserve, &ledger);
+		reserve_save(reserve, &ledger, true);
 	reserve_close(reserve);
 
 	reserve = open_reserve("ledger");
@@ -52,9 +52,9 @@ static void test_torn_write(void)
 	struct ledger ledger = { .stored = 1 }, back;
 	struct reserve *reserve = open_reserve("torn");
 
-	reserve_save(reserve, &ledger); /* turn 1: the second place */
+	reserve_save(reserve, &ledger, true); /* turn 1: the second place */
 	ledger.stored = 2;
-	reserve_save(reserve, &ledger); /* turn 2: the first one */
+	reserve_save(reserve, &ledger, true); /* turn 2: the first one */
 	reserve_close(reserve);
 	damage("torn", 20);
 
@@ -108,7 +108,7 @@ static void test_needs_no_space(void)
 		char name[32];
 		snprintf(name, sizeof(name), "m%d", i);
 		ledger.stored++;
-		reserve_save(reserve, &ledger);
+		reserve_save(reserve, &ledger, true);
 		reserve_put_alarm(reserve, name, "alarm");
 	}
 	CU_ASSERT_EQUAL(stat(path, &after), 0);

@@ -240,47 +240,6 @@ static void test_secure(void)
 	end(&rig);
 }
 
-/* Few wait for company, many do not; who is followed at once, time and again, was waited for. */
-static void test_linger(void)
-{
-	struct rig rig = begin("linger");
-	int64_t began = time_monotonic_ns(), slow_ns = INT64_C(300000000);
-
-	start(&rig, 1000);
-	add(&rig, 1);
-	add(&rig, 2);
-	WAIT_FOR(atomic_load(&acknowledged) == 3);
-	CU_ASSERT_TRUE(time_monotonic_ns() - began >= slow_ns);
-	CU_ASSERT_EQUAL(atomic_load(&syncs), 1);
-	/* A window of one: the next comes when this one is acknowledged. */
-	bool slow = true;
-	int turns = 0;
-	for (; slow && turns < 20; turns++) {
-		began = time_monotonic_ns();
-		add(&rig, 1);
-		WAIT_FOR(atomic_load(&acknowledged) == rig.packets);
-		slow = time_monotonic_ns() - began >= slow_ns;
-	}
-	CU_ASSERT_TRUE(turns > 3);
-	CU_ASSERT_FALSE(slow);
-	end(&rig);
-}
-
-static void test_many_do_not_linger(void)
-{
-	struct rig rig = begin("many");
-	int64_t began = time_monotonic_ns();
-
-	start(&rig, 1000);
-	for (int i = 0; i < 20; i++) {
-		add(&rig, 8);
-		WAIT_FOR(atomic_load(&acknowledged) == rig.packets);
-	}
-	CU_ASSERT_TRUE(time_monotonic_ns() - began < INT64_C(20 * 400000000));
-	CU_ASSERT_EQUAL(atomic_load(&syncs), 20);
-	end(&rig);
-}
-
 static void test_nothing_there(void)
 {
 	struct store_sync *sync;
@@ -300,8 +259,6 @@ static CU_TestInfo tests[] = {
 	{ "a disk that fails is waited for, then messages are counted", test_held_then_counted },
 	{ "what is not safe at the stop is left to the broker", test_stop_while_failing },
 	{ "the writer makes its own commits safe", test_secure },
-	{ "few messages wait for each other, unless the broker does", test_linger },
-	{ "many do not", test_many_do_not_linger },
 	{ "no history, nothing to sync", test_nothing_there },
 	CU_TEST_INFO_NULL,
 };
