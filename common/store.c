@@ -319,24 +319,33 @@ bool store_stale(const struct store *store)
 	return stat(store->path, &now) != 0 || now.st_ino != store->inode;
 }
 
-enum { TRUNCATE_FRAMES = 1000 }; /* 4 MB */
+/* RESTART holds the writer off until the rest is moved and synced, and while it waits for readers:
+ * only when next to nothing is left, and not for long. A passive one moves what came by its
+ * beginning, so that a few of them get there. */
+enum { RESTART_FRAMES = 100, RESTART_MS = 20, PASSES = 4, FRAME_BYTES = 4096 };
 
 enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why *why)
 {
 	char path[4096];
 	struct stat wal = { .st_size = 0 };
+	int frames = 0, moved = 0, rc = SQLITE_OK;
 
 	FAILPOINT(during_checkpoint);
 	snprintf(path, sizeof(path), "%s-wal", store->path);
 	*wal_bytes = stat(path, &wal) == 0 ? wal.st_size : 0;
-	int frames = 0, moved = 0;
-	int rc = sqlite3_wal_checkpoint_v2(
-		store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved);
-	/* This one holds the writer off until it is done: only when next to nothing is left to do.
-	 */
-	if (rc == SQLITE_OK && wal.st_size > STORE_WAL_BYTES && frames - moved < TRUNCATE_FRAMES)
+	for (int pass = 0; pass < PASSES && rc == SQLITE_OK; pass++) {
 		rc = sqlite3_wal_checkpoint_v2(
-			store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+			store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved);
+		if ((int64_t)frames * FRAME_BYTES < STORE_WAL_BYTES ||
+			frames - moved < RESTART_FRAMES)
+			break;
+	}
+	if (rc == SQLITE_OK && (int64_t)frames * FRAME_BYTES >= STORE_WAL_BYTES &&
+		frames - moved < RESTART_FRAMES) {
+		sqlite3_busy_timeout(store->db, RESTART_MS);
+		rc = sqlite3_wal_checkpoint_v2(
+			store->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+	}
 	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
 		return store_fail(store, "moving the WAL into the file", why);
 	return STATUS_OK;

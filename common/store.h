@@ -102,9 +102,10 @@ enum status store_newest(
 /* ---- STORE_CHECKPOINT ---- */
 
 /* Syncs what was committed and moves it from the WAL into the file, beside the writer. *wal_bytes
- * is the WAL's size on disk. Where it has grown beyond STORE_WAL_BYTES it is begun anew, for which
+ * is the WAL's size on disk. Where more than STORE_WAL_BYTES are in it, it is begun anew at its
+ * front: a file that grows costs the file system's journal with every sync. For that
  * the writer may have to wait a moment. STATUS_OK too when readers keep it from doing all. */
-enum { STORE_WAL_BYTES = 64 * 1024 * 1024 };
+enum { STORE_WAL_BYTES = 16 * 1024 * 1024 };
 enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why *why) MUST_USE;
 
 /* ---- readers ---- */

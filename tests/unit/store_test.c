@@ -6,9 +6,11 @@
 #include "common/timeutil.h"
 #include "tests/unit/unit.h"
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -612,6 +614,58 @@ static void test_deadline(void)
 }
 
 /* With 6,000 in a millisecond some meet in the same slot. */
+struct busy_writer {
+	struct store *store;
+	atomic_bool done;
+	bool ok;
+};
+
+static void *write_on(void *context)
+{
+	struct busy_writer *w = context;
+
+	w->ok = true;
+	for (int i = 0; i < 6000 && w->ok; i++) {
+		struct verdict v = make("press-1", noon + i * 1000, i);
+		w->ok = store_begin(w->store, &why) == STATUS_OK && !add_to(w->store, &v, &pair) &&
+			store_commit(w->store, &why) == STATUS_OK;
+	}
+	if (!w->ok)
+		fprintf(stderr, "\n%s\n", why.text);
+	atomic_store(&w->done, true);
+	return NULL;
+}
+
+/* Commits without a pause: the WAL is never wholly moved while nobody writes, and has to be begun
+ * anew between two of them. */
+static void test_wal_of_a_busy_writer(void)
+{
+	const char *path = fresh_path();
+	struct busy_writer w = { .store = open_store(path, STORE_WRITE) };
+	int64_t wal_bytes, most = 0;
+	struct why checkpoint_why;
+	pthread_t thread;
+
+	ASSERT_OK(store_set_durability(w.store, DURABILITY_LATER, &why));
+	ASSERT_OK(store_leave_checkpoints(w.store, &why));
+	struct store *checkpoint = open_store(path, STORE_CHECKPOINT);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, write_on, &w), 0);
+	while (!atomic_load(&w.done)) {
+		CU_ASSERT_EQUAL(
+			store_checkpoint(checkpoint, &wal_bytes, &checkpoint_why), STATUS_OK);
+		most = wal_bytes > most ? wal_bytes : most;
+	}
+	pthread_join(thread, NULL);
+	CU_ASSERT_TRUE(w.ok);
+	CU_ASSERT_TRUE(most > STORE_WAL_BYTES);
+	CU_ASSERT_TRUE(most < 2 * STORE_WAL_BYTES);
+	store_close(w.store);
+	w.store = open_store(path, STORE_READ);
+	CU_ASSERT_EQUAL(count_of(w.store, "press-1"), 6000);
+	store_close(checkpoint);
+	store_close(w.store);
+}
+
 static void test_same_millisecond(void)
 {
 	const char *path = fresh_path();
@@ -1425,6 +1479,7 @@ static CU_TestInfo cases[] = {
 	{ "a walk stops when told", test_stop },
 	{ "a minute of 5,000 readings is found whole", test_dense_minute },
 	{ "a reader past its deadline gives up", test_deadline },
+	{ "the WAL of a busy writer is begun anew", test_wal_of_a_busy_writer },
 	{ "6,000 readings of one millisecond are kept apart", test_same_millisecond },
 	{ "the same reading is a duplicate at any distance", test_duplicates },
 	{ "what differs in seq, time or value is another reading", test_no_duplicates },
