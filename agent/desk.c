@@ -126,10 +126,10 @@ void desk_settle(struct desk *desk)
 bool desk_leave(struct desk *desk)
 {
 	pthread_mutex_lock(&desk->lock);
-	desk->away = desk->count == 0 && desk->settling == 0;
-	bool away = desk->away;
+	bool free_to_go = desk->count == 0 && desk->settling == 0;
+	desk->away |= free_to_go; /* until it serves again: those who settle wait for that */
 	pthread_mutex_unlock(&desk->lock);
-	return away;
+	return free_to_go;
 }
 
 void desk_serve(struct desk *desk, desk_worker *work, void *context)

@@ -60,7 +60,7 @@ class Path(SystemTest):
             watcher.wait("the verdict", lambda all, n=i + 1: len(all) == n)
             began = time.monotonic()
             self.assertEqual([row["seq"] for row in self.agent.history()], list(range(i, -1, -1)))
-            self.assertLess(time.monotonic() - began, 0.35, "it waited for the commit's company")
+            self.assertLess(time.monotonic() - began, 0.2, "it waited for the commit's company")
 
     def test_a_limit_beyond_every_integer_is_answered_with_1000(self):
         self.send()
