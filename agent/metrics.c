@@ -35,7 +35,7 @@ static const struct {
 		{ 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
 			5 } },
 	[HISTOGRAM_LATENCY] = { "isolde_end_to_end_latency_seconds",
-		"Time from receiving a reading until it is stored and its verdict published.",
+		"Time from receiving a reading until its verdict leaves, which for QoS 1 is after the commit.",
 		{ 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 } },
 };
 
