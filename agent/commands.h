@@ -64,13 +64,15 @@ void desk_destroy(struct desk *desk); /* nobody waits; NULL is fine */
  * command will not be carried out; STATUS_FULL when too many wait. Not the worker's. */
 void desk_ask(struct desk *desk, const struct command *command, struct command_answer *answer);
 
-/* Waits until what the worker has in hand is in the store, if it is waiting for more to share a
- * commit; a quarter of a second at most. Not the worker's. */
+/* Waits until the batch that the worker has in hand is in the store; a quarter of a second at most.
+ * Not the worker's. */
 void desk_settle(struct desk *desk);
 
-/* The worker: begins to wait for messages with a transaction in hand, and comes back to
- * desk_serve after it. False: somebody is at the desk, so that it had better not. */
-bool desk_leave(struct desk *desk);
+/* The worker: takes a batch in hand, before anybody is told of it, and comes back to desk_serve
+ * after its commit. */
+void desk_leave(struct desk *desk);
+/* The worker, with a batch in hand: nobody is at the desk, so that it may wait for more. */
+bool desk_may_wait(struct desk *desk);
 
 /* The worker: carries out what waits. */
 typedef void desk_worker(

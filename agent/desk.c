@@ -18,7 +18,7 @@ struct desk {
 	struct ticket *waiting[DESK_WAITING_MAX]; /* in order */
 	size_t count;
 	bool closed;
-	bool away;       /* the worker has something in hand, and is not hurrying */
+	bool away;       /* the worker has a batch in hand */
 	size_t settling; /* who waits for that */
 	void (*wake)(void *context);
 	void *context;
@@ -123,13 +123,19 @@ void desk_settle(struct desk *desk)
 	pthread_mutex_unlock(&desk->lock);
 }
 
-bool desk_leave(struct desk *desk)
+void desk_leave(struct desk *desk)
 {
 	pthread_mutex_lock(&desk->lock);
-	bool free_to_go = desk->count == 0 && desk->settling == 0;
-	desk->away |= free_to_go; /* until it serves again: those who settle wait for that */
+	desk->away = true;
 	pthread_mutex_unlock(&desk->lock);
-	return free_to_go;
+}
+
+bool desk_may_wait(struct desk *desk)
+{
+	pthread_mutex_lock(&desk->lock);
+	bool alone = desk->count == 0 && desk->settling == 0;
+	pthread_mutex_unlock(&desk->lock);
+	return alone;
 }
 
 void desk_serve(struct desk *desk, desk_worker *work, void *context)

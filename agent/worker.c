@@ -203,7 +203,7 @@ static bool more(void *context, struct batch *batch)
 	int wait_ms = calm ? linger_ms(&w->linger, now, before) : 0;
 
 	atomic_store(&w->options.health->beat_ns, now);
-	if (wait_ms > 0 && w->options.desk && !desk_leave(w->options.desk))
+	if (wait_ms > 0 && w->options.desk && !desk_may_wait(w->options.desk))
 		wait_ms = 0;
 	batch->n = queue_pop_more(w->options.queue, wait_ms, w->options.batch, &batch->messages);
 	if (wait_ms > 0)
@@ -220,6 +220,8 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
 	enum outcome outcome;
 
+	if (w->options.desk)
+		desk_leave(w->options.desk);
 	linger_begin(&w->linger, time_monotonic_ns(),
 		w->options.syncer ? syncer_acknowledged_ns(w->options.syncer) : w->acknowledged_ns);
 	while ((outcome = attempt(w, model, &batch)) == OUTCOME_WAIT &&
