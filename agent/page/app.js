@@ -98,9 +98,8 @@ const app = {
 function takeRow(next) {
 	const old = app.rows.get(next.machine);
 	const row = old ? Object.assign(old, next) : next;
-	row.v = (row.v ?? 0) + 1;
 	if (typeof next.course === "string" || !row.course) takeCourse(row, next.course);
-	else if (next.received !== undefined) addToCourse(row);
+	if (typeof next.course !== "string" && next.received !== undefined) addToCourse(row);
 	app.rows.set(row.machine, row);
 	return [old, row];
 }

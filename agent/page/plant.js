@@ -105,9 +105,6 @@ export class PlantView {
 			},
 			{ rootMargin: "100px" },
 		);
-		addEventListener("resize", () => {
-			this.lastFilter = undefined; // there may be other numbers of columns now
-		});
 		this.element = make(
 			"div",
 			{},
@@ -441,6 +438,7 @@ export class PlantView {
 		);
 	}
 	redraw() {
+		this.sortedAt = 0; // there may be another number of columns now
 		this.alarmVersion = -1;
 		this.update();
 	}
