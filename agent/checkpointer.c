@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 /* Between two checkpoints: within the second that store.durability = balanced promises, and short
  * enough that a burst of 40,000 rows a second leaves some 10 MB. */
@@ -76,15 +75,12 @@ static void checkpoint(struct checkpointer *c)
 static void *work(void *context)
 {
 	struct checkpointer *c = context;
-	struct timespec until;
 
 	(void)prctl(PR_SET_NAME, "checkpointer"); /* for top -H and perf */
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += PERIOD_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
+		struct timespec until =
+			time_spec(time_monotonic_ns() + PERIOD_MS * INT64_C(1000000));
 		pthread_cond_timedwait(&c->stopped, &c->lock, &until);
 		if (c->stop)
 			break;

@@ -1,7 +1,7 @@
 #include "agent/commands.h"
+#include "common/timeutil.h"
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum stage { STAGE_WAITS, STAGE_IN_HAND, STAGE_DONE };
 
@@ -66,11 +66,10 @@ static void take_back(struct desk *desk, const struct ticket *ticket)
 /* Needs the lock. What is in hand is waited for: its answer is being written. */
 static void await(struct desk *desk, struct ticket *ticket)
 {
-	struct timespec deadline;
+	struct timespec deadline =
+		time_spec(time_monotonic_ns() + DESK_DEADLINE_MS * INT64_C(1000000));
 	int rc = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += DESK_DEADLINE_MS / 1000;
 	while (ticket->stage == STAGE_WAITS && rc == 0 && !desk->closed)
 		rc = pthread_cond_timedwait(&desk->done, &desk->lock, &deadline);
 	while (ticket->stage == STAGE_IN_HAND)
@@ -106,13 +105,9 @@ enum { SETTLE_MS = 250 };
 
 void desk_settle(struct desk *desk)
 {
-	struct timespec deadline;
+	struct timespec deadline = time_spec(time_monotonic_ns() + SETTLE_MS * INT64_C(1000000));
 	int rc = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_nsec += SETTLE_MS * 1000000L;
-	deadline.tv_sec += deadline.tv_nsec / 1000000000;
-	deadline.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&desk->lock);
 	desk->settling++;
 	if (desk->away && desk->wake)

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
 	STREAM_STEP_MS = 200,
@@ -68,8 +67,7 @@ static void leave(struct streams *streams)
 /* Until the next step; false: all streams are to end. */
 static bool wait_a_step(struct streams *streams)
 {
-	int64_t at_ns = time_monotonic_ns() + STREAM_STEP_MS * INT64_C(1000000);
-	struct timespec at = { .tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000 };
+	struct timespec at = time_spec(time_monotonic_ns() + STREAM_STEP_MS * INT64_C(1000000));
 	int rc = 0;
 
 	pthread_mutex_lock(&streams->lock);

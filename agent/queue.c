@@ -1,11 +1,11 @@
 #include "agent/queue.h"
 #include "common/hash.h"
 #include "common/reading.h"
+#include "common/timeutil.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -337,25 +337,10 @@ bool queue_push(struct queue *queue, const struct message *message)
 	return taken;
 }
 
-static struct timespec deadline_after(int timeout_ms)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	if (timeout_ms > 0) {
-		at.tv_sec += timeout_ms / 1000;
-		at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-		if (at.tv_nsec >= 1000000000) {
-			at.tv_sec++;
-			at.tv_nsec -= 1000000000;
-		}
-	}
-	return at;
-}
-
 static void wait_for_message(struct queue *queue, int timeout_ms)
 {
-	struct timespec deadline = deadline_after(timeout_ms);
+	int64_t wait_ms = timeout_ms > 0 ? timeout_ms : 0;
+	struct timespec deadline = time_spec(time_monotonic_ns() + wait_ms * 1000000);
 
 	while (queue->count == 0 && !queue->closed && !queue->nudged)
 		if (pthread_cond_timedwait(&queue->pushed, &queue->lock, &deadline) != 0)

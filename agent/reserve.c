@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct record) <= ALARM_SIZE, "an alarm fits its place");
 struct reserve {
 	int fd;
 	bool sync, writable;
-	bool unsynced; /* counters */
+	bool unsynced; /* something written */
 	uint64_t turn;
 	bool saved;
 	struct ledger ledger;                 /* as saved last */
@@ -122,9 +122,15 @@ void reserve_close(struct reserve *reserve)
 	free(reserve);
 }
 
+static void write_at(struct reserve *reserve, const void *data, size_t len, off_t at)
+{
+	if (pwrite(reserve->fd, data, len, at) == (ssize_t)len)
+		reserve->unsynced = reserve->sync;
+}
+
 static void make_safe(struct reserve *reserve)
 {
-	if (reserve->sync)
+	if (reserve->unsynced)
 		(void)fdatasync(reserve->fd); /* the last resort: there is nobody to tell */
 	reserve->unsynced = false;
 }
@@ -150,14 +156,12 @@ void reserve_save(struct reserve *reserve, const struct ledger *ledger, bool saf
 	slot.ledger.received = slot.ledger.pending = 0;
 	if (reserve->saved && memcmp(&slot.ledger, &reserve->ledger, sizeof(slot.ledger)) == 0) {
 		reserve->turn--;
-		if (safe && reserve->unsynced)
+		if (safe)
 			make_safe(reserve);
 		return;
 	}
 	slot.digest = digest_of(&slot, offsetof(struct slot, digest));
-	if (pwrite(reserve->fd, &slot, sizeof(slot), (off_t)(slot.turn % SLOTS) * SLOT_SIZE) ==
-		(ssize_t)sizeof(slot))
-		reserve->unsynced = true;
+	write_at(reserve, &slot, sizeof(slot), (off_t)(slot.turn % SLOTS) * SLOT_SIZE);
 	reserve->ledger = slot.ledger;
 	reserve->saved = true;
 	if (safe)
@@ -182,9 +186,8 @@ static void write_record(struct reserve *reserve, size_t place)
 	struct record *record = &reserve->record[place];
 
 	record->digest = digest_of(record, offsetof(struct record, digest));
-	if (pwrite(reserve->fd, record, sizeof(*record),
-		    (off_t)(SLOTS * SLOT_SIZE + place * ALARM_SIZE)) == (ssize_t)sizeof(*record))
-		make_safe(reserve);
+	write_at(reserve, record, sizeof(*record), (off_t)(SLOTS * SLOT_SIZE + place * ALARM_SIZE));
+	make_safe(reserve);
 }
 
 void reserve_put_alarm(struct reserve *reserve, const char *machine, const char *text)

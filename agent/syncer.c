@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 /* Between two attempts on a disk that fails. */
 enum { RETRY_MS = 250 };
@@ -31,21 +30,13 @@ struct syncer {
 	struct log_limit limit;
 };
 
-/* Under the lock; false: it is past that time. */
-static bool wait_until(struct syncer *s, int64_t ns)
-{
-	struct timespec until = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-
-	return pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0;
-}
-
 /* Waits for RETRY_MS; false: it is time to stop. */
 static bool pause_for_retry(struct syncer *s)
 {
-	int64_t until_ns = time_monotonic_ns() + RETRY_MS * INT64_C(1000000);
+	struct timespec until = time_spec(time_monotonic_ns() + RETRY_MS * INT64_C(1000000));
 
 	pthread_mutex_lock(&s->lock);
-	while (!s->stop && wait_until(s, until_ns))
+	while (!s->stop && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
 		;
 	bool go_on = !s->stop;
 	pthread_mutex_unlock(&s->lock);

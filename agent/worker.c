@@ -44,10 +44,11 @@ static void acknowledge(struct worker *w, const struct message *messages, size_t
 		if (messages[i].qos > 0)
 			w->receipts[receipts++] = messages[i].receipt;
 	}
-	if (committed && w->options.syncer)
+	if (committed && w->options.syncer) {
 		syncer_add(w->options.syncer, w->receipts, receipts);
-	else
-		mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
+		return;
+	}
+	mqtt_acknowledge(w->options.mqtt, w->receipts, receipts);
 	w->acknowledged_ns = time_monotonic_ns();
 }
 

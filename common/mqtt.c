@@ -615,8 +615,7 @@ static void schedule(struct mqtt *mqtt, bool failed)
 
 static void wait_until(struct mqtt *mqtt, int64_t deadline_ns)
 {
-	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000),
-		.tv_nsec = (long)(deadline_ns % 1000000000) };
+	struct timespec until = time_spec(deadline_ns);
 
 	pthread_cond_timedwait(&mqtt->moved, &mqtt->lock, &until);
 }
@@ -719,8 +718,7 @@ static void stop_keeping(struct mqtt *mqtt)
 /* Waits for `done` under the lock, until `deadline`. */
 static void wait_for(struct mqtt *mqtt, bool (*done)(struct mqtt *), int64_t deadline_ns)
 {
-	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000),
-		.tv_nsec = (long)(deadline_ns % 1000000000) };
+	struct timespec until = time_spec(deadline_ns);
 
 	pthread_mutex_lock(&mqtt->lock);
 	while (!done(mqtt)) {

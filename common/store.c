@@ -329,19 +329,19 @@ enum status store_checkpoint(struct store *store, int64_t *wal_bytes, struct why
 	char path[4096];
 	struct stat wal = { .st_size = 0 };
 	int frames = 0, moved = 0, rc = SQLITE_OK;
+	bool restart = false;
 
 	FAILPOINT(during_checkpoint);
 	snprintf(path, sizeof(path), "%s-wal", store->path);
 	*wal_bytes = stat(path, &wal) == 0 ? wal.st_size : 0;
-	for (int pass = 0; pass < PASSES && rc == SQLITE_OK; pass++) {
+	for (int pass = 0; pass < PASSES && rc == SQLITE_OK && !restart; pass++) {
 		rc = sqlite3_wal_checkpoint_v2(
 			store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved);
-		if ((int64_t)frames * FRAME_BYTES < STORE_WAL_BYTES ||
-			frames - moved < RESTART_FRAMES)
+		if ((int64_t)frames * FRAME_BYTES < STORE_WAL_BYTES)
 			break;
+		restart = frames - moved < RESTART_FRAMES;
 	}
-	if (rc == SQLITE_OK && (int64_t)frames * FRAME_BYTES >= STORE_WAL_BYTES &&
-		frames - moved < RESTART_FRAMES) {
+	if (rc == SQLITE_OK && restart) {
 		sqlite3_busy_timeout(store->db, RESTART_MS);
 		rc = sqlite3_wal_checkpoint_v2(
 			store->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);

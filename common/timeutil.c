@@ -18,6 +18,12 @@ int64_t time_monotonic_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+struct timespec time_spec(int64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000),
+		.tv_nsec = (long)(ns % 1000000000) };
+}
+
 /* Days since 1970-01-01 of a proleptic Gregorian date (Hinnant, "chrono-compatible low-level
  * date algorithms", days_from_civil). */
 static int64_t days_from_date(int64_t year, unsigned month, unsigned day)

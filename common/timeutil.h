@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 enum { TIME_TEXT_SIZE = 32 };
 
@@ -19,6 +20,9 @@ int64_t time_now_ms(void);
 
 /* Never steps back; for durations and deadlines only. */
 int64_t time_monotonic_ns(void);
+
+/* Such a time (0 or more) as pthread_cond_timedwait takes it. */
+struct timespec time_spec(int64_t ns);
 
 /* "2026-11-23T12:00:00.250Z" or with an offset; 't', 'z' and a blank for the T are accepted as
  * RFC 3339 section 5.6 allows, a leap second (:60) counts as the next minute's first. *out_ns
