@@ -7,33 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tree under construction: columns that grow, and the rows each open node still holds. */
-struct columns {
-	size_t nodes, room;
-	int32_t *feature;
-	double *split;
-	uint32_t *left, *rows;
-};
-
-/* A node waiting to be split: its rows are sample[first .. first + count). */
-struct open_node {
-	uint32_t node, first, count;
-	unsigned depth;
-};
-
-struct growth {
-	const double *value; /* [rows][features] */
-	size_t features;
-	const struct train_options *options;
-	size_t sample_size;
-	unsigned depth_limit;
-	struct rng rng;
-	uint32_t *order; /* [rows] a permutation; its head is the sample of the current tree */
-	struct open_node *stack;
-	struct columns columns;
-	uint32_t *root; /* [trees] */
-};
-
 double train_quantile(const double *ascending, size_t n, double q)
 {
 	double at = q * (double)(n - 1);
@@ -45,200 +18,11 @@ double train_quantile(const double *ascending, size_t n, double q)
 	return ascending[below] + part * (ascending[below + 1] - ascending[below]);
 }
 
-/* ceil(log2(n)): the height of a balanced tree over n rows (Liu 2008, algorithm 1). */
-static unsigned height_limit(size_t n)
-{
-	unsigned height = 0;
-	while (((size_t)1 << height) < n)
-		height++;
-	return height;
-}
-
-static bool grow_columns(struct columns *c, size_t more)
-{
-	if (c->nodes + more <= c->room)
-		return true;
-	size_t room = c->room ? c->room : 4096;
-	while (room < c->nodes + more)
-		room *= 2;
-	void *feature = realloc(c->feature, room * sizeof(*c->feature));
-	if (feature)
-		c->feature = feature;
-	void *split = realloc(c->split, room * sizeof(*c->split));
-	if (split)
-		c->split = split;
-	void *left = realloc(c->left, room * sizeof(*c->left));
-	if (left)
-		c->left = left;
-	void *rows = realloc(c->rows, room * sizeof(*c->rows));
-	if (rows)
-		c->rows = rows;
-	if (!feature || !split || !left || !rows)
-		return false;
-	c->room = room;
-	return true;
-}
-
-/* Room for the node was made before. */
-static uint32_t add_leaf(struct columns *c, uint32_t rows)
-{
-	size_t i = c->nodes++;
-
-	c->feature[i] = -1;
-	c->split[i] = 0;
-	c->left[i] = 0;
-	c->rows[i] = rows;
-	return (uint32_t)i;
-}
-
-static double value_of(const struct growth *g, uint32_t row, size_t feature)
-{
-	return g->value[(size_t)row * g->features + feature];
-}
-
-/* The range of a feature in an open node; false if it is constant there. */
-static bool feature_range(const struct growth *g, const struct open_node *open, size_t feature,
-	double *low, double *high)
-{
-	*low = *high = value_of(g, g->order[open->first], feature);
-	for (uint32_t i = 1; i < open->count; i++) {
-		double x = value_of(g, g->order[open->first + i], feature);
-		if (x < *low)
-			*low = x;
-		if (x > *high)
-			*high = x;
-	}
-	return *low < *high;
-}
-
-/* Draws a feature that varies in the node and a cut uniform in its range there. False if every
- * feature is constant: all rows are the same, nothing isolates them. */
-static bool draw_cut(struct growth *g, const struct open_node *open, size_t *feature, double *cut)
-{
-	uint8_t candidate[FEATURES_MAX];
-
-	for (size_t i = 0; i < g->features; i++)
-		candidate[i] = (uint8_t)i;
-	for (size_t left = g->features; left > 0; left--) {
-		size_t pick = (size_t)rng_below(&g->rng, left);
-		double low, high;
-		*feature = candidate[pick];
-		if (feature_range(g, open, *feature, &low, &high)) {
-			*cut = low + rng_uniform(&g->rng) * (high - low);
-			if (!(*cut < high)) /* rounded up, or an infinite span: keep both sides
-					       filled */
-				*cut = low;
-			return true;
-		}
-		candidate[pick] = candidate[left - 1];
-	}
-	return false;
-}
-
-/* Rows with x <= cut to the front; returns how many. */
-static uint32_t partition(
-	struct growth *g, const struct open_node *open, size_t feature, double cut)
-{
-	uint32_t *row = g->order + open->first;
-	uint32_t left = 0;
-
-	for (uint32_t i = 0; i < open->count; i++) {
-		if (value_of(g, row[i], feature) <= cut) {
-			uint32_t swap = row[left];
-			row[left++] = row[i];
-			row[i] = swap;
-		}
-	}
-	return left;
-}
-
-static bool grow_tree(struct growth *g, size_t rows)
-{
-	struct columns *c = &g->columns;
-	uint32_t psi = (uint32_t)g->sample_size;
-
-	for (uint32_t i = 0; i < psi; i++) { /* Fisher-Yates, as far as the sample goes */
-		size_t j = i + (size_t)rng_below(&g->rng, rows - i);
-		uint32_t swap = g->order[i];
-		g->order[i] = g->order[j];
-		g->order[j] = swap;
-	}
-	if (!grow_columns(c, 2 * (size_t)psi)) /* psi leaves at most, psi - 1 inner nodes */
-		return false;
-	size_t open = 0;
-	g->stack[open++] = (struct open_node){ add_leaf(c, psi), 0, psi, 0 };
-	while (open > 0) {
-		struct open_node o = g->stack[--open];
-		size_t feature;
-		double cut;
-		if (o.count < 2 || o.depth == g->depth_limit || !draw_cut(g, &o, &feature, &cut))
-			continue;
-		uint32_t n = partition(g, &o, feature, cut);
-		c->feature[o.node] = (int32_t)feature;
-		c->split[o.node] = cut;
-		c->left[o.node] = add_leaf(c, n);
-		uint32_t right = add_leaf(c, o.count - n);
-		g->stack[open++] =
-			(struct open_node){ right, o.first + n, o.count - n, o.depth + 1 };
-		g->stack[open++] = (struct open_node){ right - 1, o.first, n, o.depth + 1 };
-	}
-	return true;
-}
-
 /* Half of the work is growing, half is scoring, as far as a progress bar is concerned. */
-static void report(const struct train_options *options, double done)
+void train_report(const struct train_options *options, double done)
 {
 	if (options->progress)
 		options->progress(options->context, done);
-}
-
-static bool grow_trees(struct growth *g, size_t rows)
-{
-	for (size_t i = 0; i < rows; i++)
-		g->order[i] = (uint32_t)i;
-	for (size_t t = 0; t < g->options->trees; t++) {
-		g->root[t] = (uint32_t)g->columns.nodes;
-		if (!grow_tree(g, rows))
-			return false;
-		report(g->options, 0.5 * (double)(t + 1) / (double)g->options->trees);
-	}
-	return true;
-}
-
-static enum status grow_forest(const double *value, size_t rows, size_t features,
-	const struct train_options *options, struct forest **out, struct why *why)
-{
-	size_t psi = options->sample_size < rows ? options->sample_size : rows;
-	struct growth g = {
-		.value = value,
-		.features = features,
-		.options = options,
-		.sample_size = psi,
-		.depth_limit = height_limit(psi),
-		.order = malloc(rows * sizeof(*g.order)),
-		/* Depth first: at most one waiting sibling a level, and the two just made. */
-		.stack = malloc((FOREST_DEPTH_MAX + 2) * sizeof(*g.stack)),
-		.root = malloc(options->trees * sizeof(*g.root)),
-	};
-	enum status st;
-
-	rng_seed(&g.rng, options->seed);
-	if (!g.order || !g.stack || !g.root || !grow_trees(&g, rows)) {
-		st = fail(why, STATUS_NO_MEMORY, "no memory to grow %zu trees", options->trees);
-	} else {
-		struct forest_columns columns = { features, options->trees, g.columns.nodes, psi,
-			g.root, g.columns.feature, g.columns.split, g.columns.left,
-			g.columns.rows };
-		st = forest_create(&columns, out, why);
-	}
-	free(g.order);
-	free(g.stack);
-	free(g.root);
-	free(g.columns.feature);
-	free(g.columns.split);
-	free(g.columns.left);
-	free(g.columns.rows);
-	return st;
 }
 
 size_t train_stuck_after(size_t rows, size_t repeated, size_t longest)
@@ -286,12 +70,14 @@ static void measure(const double *value, size_t rows, size_t features, size_t fe
 	out->stuck_after = stuck_after(value, rows, features, feature);
 }
 
+/* What the data say of each feature; for the plain forest also grid[features], to be freed. */
 static enum status measure_all(struct model *model, const double *value, size_t rows,
-	double *scratch, const struct train_options *o, struct why *why)
+	double *scratch, struct train_grid *grid, const struct train_options *o, struct why *why)
 {
 	const struct schema *schema = &model->schema;
+	enum status st = STATUS_OK;
 
-	for (size_t i = 0; i < schema->count; i++) {
+	for (size_t i = 0; i < schema->count && st == STATUS_OK; i++) {
 		struct feature_stats *stats = &model->detector.stats[i];
 		measure(value, rows, schema->count, i, scratch, stats);
 		if (o->whole) {
@@ -302,8 +88,10 @@ static enum status measure_all(struct model *model, const double *value, size_t 
 		if (!isfinite(stats->sd)) /* a model file could not hold it */
 			return fail(why, STATUS_BAD_INPUT, "%s: its values are too large",
 				schema->feature[i].name);
+		if (o->kind == DETECTOR_FOREST)
+			st = train_grid(scratch, rows, &grid[i], why);
 	}
-	return STATUS_OK;
+	return st;
 }
 
 /* Of how many rows threshold and quantiles are taken; see train.h. With times all are scored: the
@@ -327,7 +115,7 @@ static void score_sample(const struct model *model, const double *value, size_t 
 			continue;
 		score[n++] = detector_score(&model->detector, value + i * model->schema.count);
 		if (n % 16384 == 0)
-			report(options, 0.5 + 0.5 * (double)n / (double)wanted);
+			train_report(options, 0.5 + 0.5 * (double)n / (double)wanted);
 	}
 }
 
@@ -375,7 +163,7 @@ static enum status calibrate(struct model *model, const double *value, size_t ro
 	for (size_t i = 0; i < model->quantiles; i++)
 		model->score_quantile[i] =
 			train_quantile(score, scored, (double)i / (double)(model->quantiles - 1));
-	report(options, 1);
+	train_report(options, 1);
 	return st;
 }
 
@@ -407,39 +195,45 @@ static enum status check_input(const struct schema *schema, const double *value,
 	return STATUS_OK;
 }
 
+/* scratch[rows], grid[features]. */
+static enum status fit(struct model *model, const double *value, size_t rows, double *scratch,
+	struct train_grid *grid, const struct train_options *options, struct why *why)
+{
+	enum status st = measure_all(model, value, rows, scratch, grid, options, why);
+
+	if (st != STATUS_OK)
+		return st;
+	if (options->kind == DETECTOR_FUSED)
+		return train_fused(model, value, rows, options, why);
+	st = train_forest(
+		value, rows, model->schema.count, grid, options, &model->detector.forest, why);
+	if (st != STATUS_OK)
+		return st;
+	return calibrate(model, value, rows, scratch, options, why);
+}
+
 enum status train_model(const struct schema *schema, const double *value, size_t rows,
 	const struct train_options *options, struct model **out, struct why *why)
 {
+	struct train_grid grid[FEATURES_MAX] = { { NULL, 0 } };
 	enum status st = check_input(schema, value, rows, options, why);
+
 	if (st != STATUS_OK)
 		return st;
 	struct model *model = calloc(1, sizeof(*model));
 	double *scratch = malloc(rows * sizeof(*scratch));
-	if (!model || !scratch)
+	if (!model || !scratch) {
 		st = fail(why, STATUS_NO_MEMORY, "no memory to train on %zu rows", rows);
-	else if (options->kind == DETECTOR_FOREST)
-		st = grow_forest(value, rows, schema->count, options, &model->detector.forest, why);
-	if (st != STATUS_OK) {
-		free(scratch);
-		model_destroy(model);
-		return st;
+	} else {
+		model->schema = *schema;
+		model->detector.kind = options->kind;
+		model->detector.features = schema->count;
+		model->rows = options->drawn_from ? options->drawn_from : rows;
+		model->seed = options->seed;
+		st = fit(model, value, rows, scratch, grid, options, why);
 	}
-
-	model->schema = *schema;
-	model->detector.kind = options->kind;
-	model->detector.features = schema->count;
-	st = measure_all(model, value, rows, scratch, options, why);
-	if (st != STATUS_OK) {
-		free(scratch);
-		model_destroy(model);
-		return st;
-	}
-	if (options->kind == DETECTOR_FUSED)
-		st = train_fused(model, value, rows, options, why);
-	else
-		st = calibrate(model, value, rows, scratch, options, why);
-	model->rows = options->drawn_from ? options->drawn_from : rows;
-	model->seed = options->seed;
+	for (size_t i = 0; i < schema->count; i++)
+		free(grid[i].edge);
 	free(scratch);
 	if (st != STATUS_OK) {
 		model_destroy(model);

@@ -1,9 +1,28 @@
-/* What train.c and train_fused.c share; nobody else includes it. */
+/* What the trainer's parts share; nobody else includes it. */
 #ifndef ISOLDE_COMMON_TRAIN_INTERNAL_H
 #define ISOLDE_COMMON_TRAIN_INTERNAL_H
 
 #include "common/train.h"
 #include <stdbool.h>
+
+void train_report(const struct train_options *options, double done);
+
+/* Where cuts of a feature may lie: ascending, each with training values on either side. */
+struct train_grid {
+	double *edge; /* [count] owned */
+	size_t count;
+};
+
+/* train_forest.c: n > 0 values; free edge. Between neighbours where the values are few; else at
+ * the ranks n sin^2(i pi / 2 B), i = 1 .. B - 1: single rows at the ends, 1.6 / B of them in the
+ * middle. */
+enum status train_grid(
+	const double *ascending, size_t n, struct train_grid *out, struct why *why) MUST_USE;
+
+/* Cuts lie on grid[features]. *out is the caller's, forest_destroy. */
+enum status train_forest(const double *value, size_t rows, size_t features,
+	const struct train_grid *grid, const struct train_options *options, struct forest **out,
+	struct why *why) MUST_USE;
 
 /* Fits model->detector.fused and sets threshold and score quantiles. The schema is set. */
 enum status train_fused(struct model *model, const double *value, size_t rows,

@@ -563,8 +563,8 @@ static void test_plain_walk(void)
 	model_destroy(model);
 }
 
-/* No tree is higher than the paper allows, and leaves of several rows are at the limit or hold
- * equal rows only. */
+/* No tree is higher than the paper allows, and leaves of several rows are at the limit (or hold
+ * rows that the grid does not tell apart: none of these). */
 static void test_height(void)
 {
 	struct model *model = train(normal, ROWS, &usual);
@@ -583,6 +583,62 @@ static void test_height(void)
 	}
 	CU_ASSERT_EQUAL(deepest, 6); /* log2(64) */
 	free(depth);
+	model_destroy(model);
+}
+
+/* The distinct splits of a feature, ascending, into out[]; how many. */
+static size_t splits_of(const struct model *model, int32_t feature, double *out)
+{
+	const struct forest_columns *c = forest_columns(model->detector.forest);
+	size_t n = 0, distinct = 0;
+
+	for (size_t i = 0; i < c->nodes; i++)
+		if (c->feature[i] == feature)
+			out[n++] = c->split[i];
+	qsort(out, n, sizeof(*out), ascending);
+	for (size_t i = 0; i < n; i++)
+		if (distinct == 0 || out[distinct - 1] < out[i])
+			out[distinct++] = out[i];
+	return distinct;
+}
+
+/* 254 codes a feature, however many nodes there are; a value far away takes one of them. */
+static void test_grid(void)
+{
+	enum { MANY = 20000 };
+	static double value[MANY * 3], split[400000];
+	struct train_options options = usual;
+	struct rng rng;
+
+	options.trees = 300;
+	options.sample_size = 256;
+	rng_seed(&rng, 3);
+	for (size_t i = 0; i < MANY * 3; i++)
+		value[i] = rng_normal(&rng);
+	value[0] = 1e12;
+	struct model *model = train(value, MANY, &options);
+	for (int32_t f = 0; f < 3; f++) {
+		size_t n = splits_of(model, f, split), near = 0;
+		CU_ASSERT_TRUE(n > 200 && n <= 253);
+		for (size_t i = 0; i < n; i++)
+			near += split[i] > -4 && split[i] < 4;
+		CU_ASSERT_TRUE(near + 1 >= n);
+	}
+	model_destroy(model);
+}
+
+/* Few values: every cut lies half way between two of them. */
+static void test_grid_of_few(void)
+{
+	static double split[100000];
+
+	memcpy(scratch, normal, sizeof(normal));
+	for (size_t i = 0; i < ROWS; i++)
+		scratch[3 * i] = (double)(i % 4);
+	struct model *model = train(scratch, ROWS, &usual);
+	CU_ASSERT_EQUAL_FATAL(splits_of(model, 0, split), 3);
+	for (size_t i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(split[i], (double)i + 0.5);
 	model_destroy(model);
 }
 
@@ -823,6 +879,8 @@ static CU_TestInfo cases[] = {
 	{ "a far point scores above all training rows", test_far_point },
 	{ "the quick scores are those of a plain walk", test_plain_walk },
 	{ "trees are as high as the paper says", test_height },
+	{ "cuts of a feature lie on a grid", test_grid },
+	{ "few values have an edge between each two", test_grid_of_few },
 	{ "a constant column is never split", test_constant_column },
 	{ "constant data make trees of one leaf", test_all_constant },
 	{ "what is often there is not strange", test_duplicates },
