@@ -1,5 +1,7 @@
 /* Bits that weigh the same share words: sum = sum over words of weight[w] * popcount(word), some
- * 190 words for 100 trees of 256 rows.
+ * 420 words for 100 trees of 256 rows. Words of 16 bits: of 64 a third would be padding, and the
+ * compiler makes vectors of all that is done with these, on every level. Products of 16 bits are
+ * summed in 32, so that a weight is two: high * 2^15 + low.
  *
  * The codes of a feature are its distinct splits in order: code(x) = how many of them x exceeds.
  * A row a code would take 12 MB for splits that no grid holds together, so that `stride` codes
@@ -14,36 +16,44 @@
 
 enum {
 	WORDS_MAX =
-		1024, /* of a row: 8 KB of stack while scoring; 400 trees of 256 rows need 700 */
+		4096,  /* of a row: 8 KB of stack while scoring; 400 trees of 256 rows need 1,500 */
+	BITS = 16,     /* of a word */
+	LOW_BITS = 15, /* of a weight */
 	STRIDE_MAX = 16,
 	/* Rows beyond this are shared even when there is room: what does not stay in the
 	 * processor's caches costs more than clearing bits. */
 	ROWS_BYTES = 4 << 20,
 	LINE = 64, /* bytes */
-	WORDS_LINE = LINE / 8,
+	WORDS_LINE = LINE / 2,
 	FEATURES = 64, /* more are walked */
 	PASS = 4,      /* rows ANDed at once */
+	RUNG = 16,
+	LEVELS_MAX = 6, /* 16^6 is more than FOREST_NODES_MAX */
 };
 
+/* Every RUNG-th edge of a level is one of the level above it: a search looks at a few whole cache
+ * lines, and the lines of a level do not wait for each other. */
 struct column {
-	const double *edge; /* [2 top] ascending, +inf behind the last */
-	uint32_t top;       /* half a power of two: where the search begins */
-	uint32_t count;     /* edges */
-	uint64_t *row;      /* [(count >> shift) + 1][words] */
-	uint32_t *first;    /* [count + 2] where in clear[] each code's bits begin */
-	uint32_t *clear;    /* bits */
+	double *edge;    /* of all levels, the coarsest first: ascending, +inf behind the last */
+	uint32_t levels; /* at most LEVELS_MAX */
+	uint32_t level[LEVELS_MAX]; /* where each begins */
+	uint32_t edges;             /* of all levels */
+	uint32_t count;             /* of the last one: splits */
+	uint16_t *row;              /* [(count >> shift) + 1][words] */
+	uint32_t *first;            /* [count + 2] where in clear[] each code's bits begin */
+	uint32_t *clear;            /* bits */
 };
 
 typedef uint64_t bits_kernel(const struct forest_bits *bits, const double *x);
 
 struct forest_bits {
 	bits_kernel *kernel;
-	size_t features, words; /* of a row, whole cache lines */
+	size_t features, lines; /* of a row: cache lines */
 	unsigned shift;         /* log2 of the stride */
-	uint32_t *weight;       /* [words] */
-	struct column *column;  /* [features] */
-	uint64_t *rows;         /* all of them */
+	int16_t *low, *high;    /* [lines * WORDS_LINE] of the weights */
+	void *block;            /* edges, weights and rows: side by side they share pages */
 	size_t bytes;
+	struct column column[]; /* [features] */
 };
 
 /* ---- scoring ---- */
@@ -58,34 +68,42 @@ struct forest_bits {
 #endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* How many edges x exceeds; 0 for NaN. Written so that no compiler makes a branch of it. */
+/* How many edges x exceeds; 0 for NaN. */
 ALWAYS_INLINE uint32_t code_of(const struct column *column, double x)
 {
-	const double *edge = column->edge;
 	uint32_t at = 0;
 
-	for (uint32_t half = column->top; half > 0; half >>= 1)
-		at += half & -(uint32_t)(edge[at + half - 1] < x);
+	for (uint32_t k = 0; k < column->levels; k++) {
+		const double *edge = column->edge + column->level[k] + at * RUNG;
+		int64_t exceeded = 0;
+#pragma GCC unroll 1
+		for (int i = 0; i < RUNG; i++)
+			exceeded += edge[i] < x;
+		at = at * RUNG + (uint32_t)exceeded;
+	}
 	return at;
 }
 
-ALWAYS_INLINE uint64_t popcount_swar(uint64_t x)
+/* So that the compiler sees that vectors leave no rest. */
+ALWAYS_INLINE size_t words_of(const struct forest_bits *bits)
 {
-	x -= (x >> 1) & 0x5555555555555555u;
-	x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
-	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-	x += x >> 8;
-	x += x >> 16;
-	x += x >> 32;
-	return x & 0x7f;
+	return bits->lines * WORDS_LINE;
+}
+
+ALWAYS_INLINE uint16_t popcount16(uint16_t x)
+{
+	x = (uint16_t)(x - ((x >> 1) & 0x5555));
+	x = (uint16_t)((x & 0x3333) + ((x >> 2) & 0x3333));
+	x = (x + (x >> 4)) & 0x0f0f;
+	return (x + (x >> 8)) & 0x1f;
 }
 
 /* The rows ANDed, up to four features a pass. */
 ALWAYS_INLINE void and_rows(
-	const struct forest_bits *bits, const uint32_t *code, uint64_t *restrict t)
+	const struct forest_bits *bits, const uint32_t *code, uint16_t *restrict t)
 {
-	size_t words = bits->words;
-	const uint64_t *row[PASS];
+	size_t words = words_of(bits);
+	const uint16_t *row[PASS];
 	bool begun = false;
 
 	for (size_t f = 0; f < bits->features; f += PASS) {
@@ -93,7 +111,7 @@ ALWAYS_INLINE void and_rows(
 			size_t of = f + i < bits->features ? f + i : f;
 			row[i] = bits->column[of].row + (code[of] >> bits->shift) * words;
 		}
-		const uint64_t *a = row[0], *b = row[1], *c = row[2], *d = row[3];
+		const uint16_t *a = row[0], *b = row[1], *c = row[2], *d = row[3];
 		if (begun)
 			for (size_t w = 0; w < words; w++)
 				t[w] &= a[w] & b[w] & c[w] & d[w];
@@ -104,32 +122,43 @@ ALWAYS_INLINE void and_rows(
 	}
 }
 
-ALWAYS_INLINE uint64_t sum_of(const struct forest_bits *bits, const double *x, bool hardware)
+ALWAYS_INLINE void clear_strays(const struct forest_bits *bits, const uint32_t *code, uint16_t *t)
+{
+	for (size_t f = 0; f < bits->features; f++) {
+		const struct column *column = &bits->column[f];
+		const uint32_t *end = column->clear + column->first[code[f] + 1];
+		for (const uint32_t *bit = column->clear + column->first[code[f]]; bit < end; bit++)
+			t[*bit / BITS] &= (uint16_t) ~(1u << *bit % BITS);
+	}
+}
+
+/* A bit a tree is left, at most FOREST_TREES_MAX: no sum overflows. */
+ALWAYS_INLINE uint64_t sum_of(const struct forest_bits *bits, const double *x)
 {
 	uint32_t code[FEATURES];
-	uint64_t t[WORDS_MAX] __attribute__((aligned(LINE))) UNINITIALIZED;
-	uint64_t sum = 0;
+	uint16_t t[WORDS_MAX] __attribute__((aligned(LINE))) UNINITIALIZED;
+	size_t words = words_of(bits);
+	int32_t low = 0, high = 0;
 
 	for (size_t f = 0; f < bits->features; f++)
 		code[f] = code_of(&bits->column[f], x[f]);
 	and_rows(bits, code, t);
 	if (bits->shift > 0)
-		for (size_t f = 0; f < bits->features; f++) {
-			const struct column *column = &bits->column[f];
-			for (uint32_t i = column->first[code[f]]; i < column->first[code[f] + 1];
-				i++)
-				t[column->clear[i] / 64] &= ~(UINT64_C(1) << column->clear[i] % 64);
-		}
-	for (size_t w = 0; w < bits->words; w++) {
-		uint64_t n = hardware ? (uint64_t)__builtin_popcountll(t[w]) : popcount_swar(t[w]);
-		sum += n * bits->weight[w];
+		clear_strays(bits, code, t);
+	for (size_t w = 0; w < words; w++)
+		t[w] = popcount16(t[w]);
+	const int16_t *n =
+		(const int16_t *)t; /* signed: products of such pairs are one instruction */
+	for (size_t w = 0; w < words; w++) {
+		low += n[w] * bits->low[w];
+		high += n[w] * bits->high[w];
 	}
-	return sum;
+	return ((uint64_t)high << LOW_BITS) + (uint64_t)low;
 }
 
 static uint64_t sum_baseline(const struct forest_bits *bits, const double *x)
 {
-	return sum_of(bits, x, false);
+	return sum_of(bits, x);
 }
 
 #if defined(__x86_64__)
@@ -143,14 +172,14 @@ static uint64_t sum_baseline(const struct forest_bits *bits, const double *x)
 __attribute__((target("avx2,popcnt,bmi,bmi2"))) static uint64_t sum_avx2(
 	const struct forest_bits *bits, const double *x)
 {
-	return sum_of(bits, x, true);
+	return sum_of(bits, x);
 }
 
 __attribute__((target(
 	"avx2,popcnt,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq" WIDE))) static uint64_t
 sum_avx512(const struct forest_bits *bits, const double *x)
 {
-	return sum_of(bits, x, true);
+	return sum_of(bits, x);
 }
 #endif
 
@@ -198,40 +227,53 @@ static int ascending_weight(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-static bool make_edges(struct forest_bits *bits, const struct forest_columns *c, size_t f)
+/* The splits of feature f, each once, ascending, into split[]: how many. */
+static size_t distinct_splits(const struct forest_columns *c, size_t f, double *split)
 {
-	struct column *column = &bits->column[f];
-	size_t n = 0, distinct = 0, size = 2;
+	size_t n = 0, distinct = 0;
 
-	for (size_t i = 0; i < c->nodes; i++)
-		n += c->feature[i] == (int32_t)f;
-	while (size < n + 1)
-		size *= 2;
-	double *edge = malloc(size * sizeof(*edge));
-	if (!edge)
-		return false;
-	column->edge = edge;
-	n = 0;
 	for (size_t i = 0; i < c->nodes; i++)
 		if (c->feature[i] == (int32_t)f)
-			edge[n++] = c->split[i];
-	number_sort(edge, n);
+			split[n++] = c->split[i];
+	number_sort(split, n);
 	for (size_t i = 0; i < n; i++)
-		if (distinct == 0 || edge[distinct - 1] < edge[i])
-			edge[distinct++] = edge[i];
-	size_t used = 2;
-	while (used < distinct + 1)
-		used *= 2;
-	for (size_t i = distinct; i < size; i++)
-		edge[i] = INFINITY;
-	column->count = (uint32_t)distinct;
-	column->top = (uint32_t)(used / 2);
-	bits->bytes += used * sizeof(*edge);
-	return true;
+		if (distinct == 0 || split[distinct - 1] < split[i])
+			split[distinct++] = split[i];
+	return distinct;
 }
 
-/* Gives every leaf its bit, each weight beginning with a new word: bit[nodes]. The words a row
- * needs, or 0 if there is no memory or they are too many. */
+/* Whole rungs a level, with one +inf at the least behind the edges: edges of all levels. */
+static size_t make_levels(struct column *column)
+{
+	size_t size[LEVELS_MAX], total = 0, left = column->count;
+
+	do {
+		left = left / RUNG + 1;
+		size[column->levels++] = left * RUNG;
+	} while (left > 1);
+	for (uint32_t k = 0; k < column->levels; k++) {
+		column->level[k] = (uint32_t)total;
+		total += size[column->levels - 1 - k];
+	}
+	return total;
+}
+
+static void fill_edges(struct column *column, const double *split)
+{
+	size_t end = column->edges, apart = 1;
+
+	for (uint32_t k = column->levels; k-- > 0; apart *= RUNG) {
+		for (size_t i = 0; column->level[k] + i < end; i++) {
+			size_t of = (i + 1) * apart - 1;
+			column->edge[column->level[k] + i] =
+				of < column->count ? split[of] : INFINITY;
+		}
+		end = column->level[k];
+	}
+}
+
+/* Gives every leaf its bit, each weight beginning with a new word: bit[nodes]. The cache lines a
+ * row needs, or 0 if there is no memory or they are too many. */
 static size_t place_bits(struct forest_bits *bits, const struct forest_columns *c,
 	const uint32_t *leaf, uint32_t *bit)
 {
@@ -250,31 +292,25 @@ static size_t place_bits(struct forest_bits *bits, const struct forest_columns *
 		for (end = i; end < leaves && kind[end] == kind[i]; end++)
 			;
 		kind[kinds] = kind[i];
-		next[kinds++] = (uint32_t)(words * 64);
-		words += (end - i + 63) / 64;
+		next[kinds++] = (uint32_t)(words * BITS);
+		words += (end - i + BITS - 1) / BITS;
 		if (words > WORDS_MAX)
 			goto done;
 	}
 	if (words == 0)
 		goto done; /* no leaves: no tree */
-	bits->words = (words + WORDS_LINE - 1) / WORDS_LINE * WORDS_LINE;
-	bits->weight = calloc(bits->words, sizeof(*bits->weight));
-	if (!bits->weight) {
-		bits->words = 0;
-		goto done;
-	}
+	bits->lines = (words + WORDS_LINE - 1) / WORDS_LINE;
 	for (size_t i = 0; i < c->nodes; i++) {
 		if (c->feature[i] >= 0)
 			continue;
 		const uint32_t *found =
 			bsearch(&leaf[i], kind, kinds, sizeof(*kind), ascending_weight);
 		bit[i] = next[found - kind]++;
-		bits->weight[bit[i] / 64] = leaf[i];
 	}
 done:
 	free(kind);
 	free(next);
-	return bits->words;
+	return bits->lines;
 }
 
 /* The codes of feature f at which each node is reached: low[nodes] .. high[nodes]. Parents stand
@@ -361,15 +397,16 @@ static void fill_rows(const struct forest_bits *bits, struct column *column,
 	const struct forest_columns *c, const uint32_t *bit, const uint32_t *low,
 	const uint32_t *high)
 {
-	size_t rows = rows_of(bits, column), words = bits->words;
+	size_t rows = rows_of(bits, column), words = words_of(bits);
 
 	for (size_t i = 0; i < c->nodes; i++) {
 		if (c->feature[i] >= 0 || low[i] > high[i])
 			continue;
 		size_t begins = low[i] >> bits->shift, behind = (high[i] >> bits->shift) + 1;
-		column->row[begins * words + bit[i] / 64] ^= UINT64_C(1) << bit[i] % 64;
+		column->row[begins * words + bit[i] / BITS] ^= (uint16_t)(1u << bit[i] % BITS);
 		if (behind < rows)
-			column->row[behind * words + bit[i] / 64] ^= UINT64_C(1) << bit[i] % 64;
+			column->row[behind * words + bit[i] / BITS] ^=
+				(uint16_t)(1u << bit[i] % BITS);
 	}
 	for (size_t w = words; w < rows * words; w++)
 		column->row[w] ^= column->row[w - words];
@@ -383,7 +420,7 @@ static size_t choose_stride(struct forest_bits *bits, size_t bytes_max)
 		size_t rows = 0;
 		for (size_t f = 0; f < bits->features; f++)
 			rows += rows_of(bits, &bits->column[f]);
-		size_t bytes = rows * bits->words * sizeof(uint64_t);
+		size_t bytes = rows * bits->lines * LINE;
 		if (bytes <= bytes_max && bytes <= ROWS_BYTES)
 			return bytes;
 		if (1 << bits->shift == STRIDE_MAX)
@@ -391,29 +428,69 @@ static size_t choose_stride(struct forest_bits *bits, size_t bytes_max)
 	}
 }
 
-static bool build(struct forest_bits *bits, const struct forest_columns *c, const uint32_t *leaf,
-	size_t bytes_max, uint32_t *bit, uint32_t *low, uint32_t *high)
+static void fill_weights(struct forest_bits *bits, const struct forest_columns *c,
+	const uint32_t *leaf, const uint32_t *bit)
 {
-	bits->features = c->features;
-	for (size_t f = 0; f < c->features; f++)
-		if (!make_edges(bits, c, f))
-			return false;
-	size_t bytes = place_bits(bits, c, leaf, bit) ? choose_stride(bits, bytes_max) : 0;
-	if (bytes == 0)
+	for (size_t i = 0; i < c->nodes; i++) {
+		if (c->feature[i] >= 0)
+			continue;
+		bits->low[bit[i] / BITS] = (int16_t)(leaf[i] & ((1 << LOW_BITS) - 1));
+		bits->high[bit[i] / BITS] = (int16_t)(leaf[i] >> LOW_BITS);
+	}
+}
+
+/* Hands out the block's parts; rungs and rows are whole cache lines. */
+static bool make_block(struct forest_bits *bits, size_t edges, size_t rows_bytes)
+{
+	size_t bytes = edges * sizeof(double) + 2 * bits->lines * LINE + rows_bytes;
+	double *edge = bits->block = aligned_alloc(LINE, bytes);
+
+	if (!edge)
 		return false;
-	bits->rows = aligned_alloc(LINE, bytes);
-	if (!bits->rows)
-		return false;
-	memset(bits->rows, 0, bytes);
-	bits->bytes += bytes + bits->words * sizeof(*bits->weight);
-	uint64_t *row = bits->rows;
+	memset(bits->block, 0, bytes);
+	bits->bytes = bytes;
+	for (size_t f = 0; f < bits->features; f++) {
+		bits->column[f].edge = edge;
+		edge += bits->column[f].edges;
+	}
+	bits->low = (int16_t *)edge;
+	bits->high = bits->low + words_of(bits);
+	uint16_t *row = (uint16_t *)(bits->high + words_of(bits));
+	for (size_t f = 0; f < bits->features; f++) {
+		bits->column[f].row = row;
+		row += rows_of(bits, &bits->column[f]) * words_of(bits);
+	}
+	return true;
+}
+
+/* What building needs for a while. */
+struct scratch {
+	uint32_t *bit, *low, *high; /* [nodes] */
+	double *split;              /* [nodes] */
+};
+
+static bool build(struct forest_bits *bits, const struct forest_columns *c, const uint32_t *leaf,
+	size_t bytes_max, const struct scratch *s)
+{
+	size_t edges = 0;
+
 	for (size_t f = 0; f < c->features; f++) {
 		struct column *column = &bits->column[f];
-		column->row = row;
-		row += rows_of(bits, column) * bits->words;
-		make_intervals(column, c, f, low, high);
-		fill_rows(bits, column, c, bit, low, high);
-		if (bits->shift > 0 && !make_cleared(bits, column, c, bit, low, high))
+		column->count = (uint32_t)distinct_splits(c, f, s->split);
+		column->edges = (uint32_t)make_levels(column);
+		edges += column->edges;
+	}
+	size_t rows = place_bits(bits, c, leaf, s->bit) ? choose_stride(bits, bytes_max) : 0;
+	if (rows == 0 || !make_block(bits, edges, rows))
+		return false;
+	fill_weights(bits, c, leaf, s->bit);
+	for (size_t f = 0; f < c->features; f++) {
+		struct column *column = &bits->column[f];
+		(void)distinct_splits(c, f, s->split);
+		fill_edges(column, s->split);
+		make_intervals(column, c, f, s->low, s->high);
+		fill_rows(bits, column, c, s->bit, s->low, s->high);
+		if (bits->shift > 0 && !make_cleared(bits, column, c, s->bit, s->low, s->high))
 			return false;
 	}
 	return bits->bytes <= bytes_max;
@@ -424,17 +501,19 @@ struct forest_bits *forest_bits_create(
 {
 	if (c->features > FEATURES)
 		return NULL;
-	struct forest_bits *bits = calloc(1, sizeof(*bits));
-	uint32_t *scratch = malloc(3 * c->nodes * sizeof(*scratch));
+	struct forest_bits *bits = calloc(1, sizeof(*bits) + c->features * sizeof(*bits->column));
+	uint32_t *index = malloc(3 * c->nodes * sizeof(*index));
+	double *split = malloc(c->nodes * sizeof(*split));
 	bool built = false;
 
-	if (bits && scratch) {
-		bits->column = calloc(c->features, sizeof(*bits->column));
-		built = bits->column &&
-			build(bits, c, leaf, bytes_max, scratch, scratch + c->nodes,
-				scratch + 2 * c->nodes);
+	if (bits && index && split) {
+		const struct scratch scratch = { index, index + c->nodes, index + 2 * c->nodes,
+			split };
+		bits->features = c->features;
+		built = build(bits, c, leaf, bytes_max, &scratch);
 	}
-	free(scratch);
+	free(index);
+	free(split);
 	if (!built) {
 		forest_bits_destroy(bits);
 		return NULL;
@@ -448,13 +527,10 @@ void forest_bits_destroy(struct forest_bits *bits)
 {
 	if (!bits)
 		return;
-	for (size_t f = 0; bits->column && f < bits->features; f++) {
-		free((void *)bits->column[f].edge);
+	for (size_t f = 0; f < bits->features; f++) {
 		free(bits->column[f].first);
 		free(bits->column[f].clear);
 	}
-	free(bits->column);
-	free(bits->weight);
-	free(bits->rows);
+	free(bits->block);
 	free(bits);
 }
