@@ -197,29 +197,73 @@ static double forest_member(const struct fused *f, const float *z)
 	return exp2((double)(sum - outside * FIXED_ONE) * f->scale) - 0.5;
 }
 
-/* Feature by feature over all prototypes: no branch, and the compiler makes vectors of it. */
+enum { PIECE = 256, COLUMNS = 16 };
+
+/* Squared distances to n prototypes, feature by feature: no branch, and the compiler makes vectors
+ * of it. Up to whole columns they are infinite. */
+static void distances(
+	const struct fused *f, const float *w, size_t from, size_t n, float square[PIECE])
+{
+	memset(square, 0, PIECE * sizeof(*square));
+	for (size_t j = 0; j < f->features; j++) {
+		const float *p = f->prototype + j * f->prototypes + from;
+		for (size_t i = 0; i < n; i++)
+			square[i] += (w[j] - p[i]) * (w[j] - p[i]);
+	}
+	for (size_t i = n; i % COLUMNS > 0; i++)
+		square[i] = INFINITY;
+}
+
+/* At least FUSED_NEAREST of n are not above it, and hardly more: so many columns have their
+ * smallest at or below it. To sort those is 1.4 times faster than to keep the nearest of all as
+ * they come, whose branches nothing predicts. */
+static float bound(const float *square, size_t n)
+{
+	float least[COLUMNS], out = INFINITY;
+
+	memcpy(least, square, sizeof(least));
+	for (size_t i = COLUMNS; i < n; i += COLUMNS) {
+		for (size_t j = 0; j < COLUMNS; j++)
+			least[j] = square[i + j] < least[j] ? square[i + j] : least[j];
+	}
+	for (size_t i = 0; i < COLUMNS; i++) {
+		int32_t below = 0;
+		for (size_t j = 0; j < COLUMNS; j++)
+			below += least[j] <= least[i];
+		out = below >= FUSED_NEAREST && least[i] < out ? least[i] : out;
+	}
+	return out;
+}
+
+/* Keeps the smallest, ascending; returns how many there are. */
+static size_t keep(float nearest[FUSED_NEAREST], size_t kept, float square)
+{
+	if (kept == FUSED_NEAREST && square >= nearest[kept - 1])
+		return kept;
+	size_t at = kept < FUSED_NEAREST ? kept++ : kept - 1;
+	for (; at > 0 && nearest[at - 1] > square; at--)
+		nearest[at] = nearest[at - 1];
+	nearest[at] = square;
+	return kept;
+}
+
 static double prototype_member(const struct fused *f, const float *w)
 {
-	enum { PIECE = 256 };
 	float nearest[FUSED_NEAREST], square[PIECE];
 	size_t kept = 0;
 
 	for (size_t from = 0; from < f->prototypes; from += PIECE) {
-		size_t n = f->prototypes - from < PIECE ? f->prototypes - from : PIECE;
-		memset(square, 0, sizeof(square));
-		for (size_t j = 0; j < f->features; j++) {
-			const float *p = f->prototype + j * f->prototypes + from;
-			for (size_t i = 0; i < n; i++)
-				square[i] += (w[j] - p[i]) * (w[j] - p[i]);
+		size_t n = f->prototypes - from < PIECE ? f->prototypes - from : PIECE, near = 0;
+		distances(f, w, from, n, square);
+		float most = bound(square, n);
+		for (size_t i = 0; i < n;
+			i++) { /* in place: what is kept stands before what is read */
+			float one = square[i];
+			square[near] = one;
+			near += one <= most;
 		}
-		for (size_t i = 0; i < n; i++) {
-			if (kept == FUSED_NEAREST && square[i] >= nearest[kept - 1])
-				continue;
-			size_t at = kept < FUSED_NEAREST ? kept++ : kept - 1;
-			for (; at > 0 && nearest[at - 1] > square[i]; at--)
-				nearest[at] = nearest[at - 1];
-			nearest[at] = square[i];
-		}
+		for (size_t i = 0; i < near; i++)
+			kept = keep(nearest, kept, square[i]);
 	}
 	double sum = 0;
 	for (size_t i = 0; i < kept; i++)
