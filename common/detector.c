@@ -38,12 +38,38 @@ void detector_tabulate(struct detector *detector, size_t bytes_max)
 		(void)forest_tabulate(detector->forest, bytes_max);
 }
 
-double detector_score(const struct detector *detector, const double *x)
+void detector_slim(struct detector *detector)
+{
+	if (detector->forest)
+		forest_slim(detector->forest);
+}
+
+struct forest_bits *detector_tables(const struct detector *detector, size_t bytes_max)
+{
+	return detector->forest ? forest_tables(detector->forest, bytes_max) : NULL;
+}
+
+static bool complete(const struct detector *detector, const double *x)
 {
 	for (size_t i = 0; i < detector->features; i++) {
 		if (isnan(x[i]))
-			return NAN;
+			return false;
 	}
+	return true;
+}
+
+double detector_score_by(
+	const struct detector *detector, const struct forest_bits *tables, const double *x)
+{
+	if (!tables || !complete(detector, x))
+		return detector_score(detector, x);
+	return forest_score_by(detector->forest, tables, x);
+}
+
+double detector_score(const struct detector *detector, const double *x)
+{
+	if (!complete(detector, x))
+		return NAN;
 	return detector->kind == DETECTOR_FUSED ? fused_score(detector->fused, x)
 						: forest_score(detector->forest, x);
 }

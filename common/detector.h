@@ -39,11 +39,21 @@ bool detector_parse(const char *name, enum detector_kind *out);
  * Before other threads see it. */
 void detector_tabulate(struct detector *detector, size_t bytes_max);
 
+/* The same beside the detector (forest_tables); NULL for the kind fused, too. */
+struct forest_bits *detector_tables(const struct detector *detector, size_t bytes_max);
+
+/* Frees what only a model file needs (forest_slim). Before other threads see it. */
+void detector_slim(struct detector *detector);
+
 size_t detector_trees(const struct detector *detector);
 
 /* Score of x[features]; larger is stranger. NaN if a value is missing and the kind has no rule
  * for that (the forest has none). Allocates nothing. */
 double detector_score(const struct detector *detector, const double *x);
+
+/* The same by tables of detector_tables, or without where they are NULL. */
+double detector_score_by(
+	const struct detector *detector, const struct forest_bits *tables, const double *x);
 
 /* How much each feature adds: score minus the score with that feature at its healthy median,
  * never below 0; out[features]. `score` is detector_score(x), not NaN. Costs one scoring a

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 enum {
+	FOREST_FEATURES_MAX = 64,
 	FOREST_TREES_MAX = 1000,
 	FOREST_NODES_MAX = 4000000, /* of all trees together */
 	FOREST_DEPTH_MAX = 32,
@@ -30,12 +31,18 @@ struct forest_columns {
 };
 
 struct forest;
+struct forest_bits; /* common/forest_bits.h */
 
 /* Checks every index, count and depth, so that scoring need not; copies. *out is the caller's,
  * forest_destroy. STATUS_BAD_INPUT names tree and node. */
 enum status forest_create(
 	const struct forest_columns *columns, struct forest **out, struct why *why) MUST_USE;
 void forest_destroy(struct forest *forest);
+
+/* Frees what only a model file needs, more than half of its memory: the columns keep their counts
+ * and roots, their other arrays are NULL. It scores, and is tabulated, as before. Before other
+ * threads see it. */
+void forest_slim(struct forest *forest);
 
 /* The columns it was made from, borrowed. */
 const struct forest_columns *forest_columns(const struct forest *forest);
@@ -45,6 +52,13 @@ const struct forest_columns *forest_columns(const struct forest *forest);
  * would take more (or bytes_max is 0), or the features are so many that walking is as fast, and
  * scoring walks the trees as before. */
 size_t forest_tabulate(struct forest *forest, size_t bytes_max);
+
+/* The same beside the forest, for who decides for many forests which of them have tables: NULL
+ * where forest_tabulate says 0; the caller's, forest_bits_destroy. With NULL forest_score_by walks.
+ */
+struct forest_bits *forest_tables(const struct forest *forest, size_t bytes_max);
+double forest_score_by(
+	const struct forest *forest, const struct forest_bits *tables, const double *x);
 
 /* 2^(-E[h(x)] / c(psi)) - 0.5 for x[features]: about -0.1 at the centre of the healthy data, at
  * most 0.5. Larger is stranger. Path lengths are added as integers of 2^-20, so every order and

@@ -9,7 +9,7 @@
  * not reach after all, and these bits are cleared one by one, some ten a feature at stride 4. A
  * forest whose splits lie on a grid of few codes gets a row a code and clears nothing. */
 #include "common/forest_bits.h"
-#include "common/number.h"
+#include "common/forest_codes.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,21 +27,13 @@ enum {
 	WORDS_LINE = LINE / 2,
 	FEATURES = 64, /* more are walked */
 	PASS = 4,      /* rows ANDed at once */
-	RUNG = 16,
-	LEVELS_MAX = 6, /* 16^6 is more than FOREST_NODES_MAX */
 };
 
-/* Every RUNG-th edge of a level is one of the level above it: a search looks at a few whole cache
- * lines, and the lines of a level do not wait for each other. */
 struct column {
-	double *edge;    /* of all levels, the coarsest first: ascending, +inf behind the last */
-	uint32_t levels; /* at most LEVELS_MAX */
-	uint32_t level[LEVELS_MAX]; /* where each begins */
-	uint32_t edges;             /* of all levels */
-	uint32_t count;             /* of the last one: splits */
-	uint16_t *row;              /* [(count >> shift) + 1][words] */
-	uint32_t *first;            /* [count + 2] where in clear[] each code's bits begin */
-	uint32_t *clear;            /* bits */
+	struct codes codes;
+	uint16_t *row;   /* [(codes.count >> shift) + 1][words] */
+	uint32_t *first; /* [codes.count + 2] where in clear[] each code's bits begin */
+	uint32_t *clear; /* bits */
 };
 
 typedef uint64_t bits_kernel(const struct forest_bits *bits, const double *x);
@@ -67,22 +59,6 @@ struct forest_bits {
 #define UNINITIALIZED
 #endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/* How many edges x exceeds; 0 for NaN. */
-ALWAYS_INLINE uint32_t code_of(const struct column *column, double x)
-{
-	uint32_t at = 0;
-
-	for (uint32_t k = 0; k < column->levels; k++) {
-		const double *edge = column->edge + column->level[k] + at * RUNG;
-		int64_t exceeded = 0;
-#pragma GCC unroll 1
-		for (int i = 0; i < RUNG; i++)
-			exceeded += edge[i] < x;
-		at = at * RUNG + (uint32_t)exceeded;
-	}
-	return at;
-}
 
 /* So that the compiler sees that vectors leave no rest. */
 ALWAYS_INLINE size_t words_of(const struct forest_bits *bits)
@@ -141,7 +117,7 @@ ALWAYS_INLINE uint64_t sum_of(const struct forest_bits *bits, const double *x)
 	int32_t low = 0, high = 0;
 
 	for (size_t f = 0; f < bits->features; f++)
-		code[f] = code_of(&bits->column[f], x[f]);
+		code[f] = code_of(&bits->column[f].codes, x[f]);
 	and_rows(bits, code, t);
 	if (bits->shift > 0)
 		clear_strays(bits, code, t);
@@ -227,51 +203,6 @@ static int ascending_weight(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* The splits of feature f, each once, ascending, into split[]: how many. */
-static size_t distinct_splits(const struct forest_columns *c, size_t f, double *split)
-{
-	size_t n = 0, distinct = 0;
-
-	for (size_t i = 0; i < c->nodes; i++)
-		if (c->feature[i] == (int32_t)f)
-			split[n++] = c->split[i];
-	number_sort(split, n);
-	for (size_t i = 0; i < n; i++)
-		if (distinct == 0 || split[distinct - 1] < split[i])
-			split[distinct++] = split[i];
-	return distinct;
-}
-
-/* Whole rungs a level, with one +inf at the least behind the edges: edges of all levels. */
-static size_t make_levels(struct column *column)
-{
-	size_t size[LEVELS_MAX], total = 0, left = column->count;
-
-	do {
-		left = left / RUNG + 1;
-		size[column->levels++] = left * RUNG;
-	} while (left > 1);
-	for (uint32_t k = 0; k < column->levels; k++) {
-		column->level[k] = (uint32_t)total;
-		total += size[column->levels - 1 - k];
-	}
-	return total;
-}
-
-static void fill_edges(struct column *column, const double *split)
-{
-	size_t end = column->edges, apart = 1;
-
-	for (uint32_t k = column->levels; k-- > 0; apart *= RUNG) {
-		for (size_t i = 0; column->level[k] + i < end; i++) {
-			size_t of = (i + 1) * apart - 1;
-			column->edge[column->level[k] + i] =
-				of < column->count ? split[of] : INFINITY;
-		}
-		end = column->level[k];
-	}
-}
-
 /* Gives every leaf its bit, each weight beginning with a new word: bit[nodes]. The cache lines a
  * row needs, or 0 if there is no memory or they are too many. */
 static size_t place_bits(struct forest_bits *bits, const struct forest_columns *c,
@@ -320,7 +251,7 @@ static void make_intervals(const struct column *column, const struct forest_colu
 {
 	for (size_t t = 0; t < c->trees; t++) {
 		low[c->root[t]] = 0;
-		high[c->root[t]] = column->count;
+		high[c->root[t]] = column->codes.count;
 	}
 	for (size_t i = 0; i < c->nodes; i++) {
 		if (c->feature[i] < 0)
@@ -330,7 +261,7 @@ static void make_intervals(const struct column *column, const struct forest_colu
 		high[left] = high[right] = high[i];
 		if (c->feature[i] != (int32_t)f)
 			continue;
-		uint32_t code = code_of(column, c->split[i]); /* x <= split: code or less */
+		uint32_t code = code_of(&column->codes, c->split[i]); /* x <= split: code or less */
 		if (high[left] > code)
 			high[left] = code;
 		if (low[right] <= code)
@@ -359,8 +290,8 @@ static void list_cleared(const struct forest_bits *bits, struct column *column,
 			continue;
 		uint32_t end = ((high[i] >> bits->shift) + 1) << bits->shift;
 		clear_at(column, low[i] >> bits->shift << bits->shift, low[i], bit[i]);
-		clear_at(column, high[i] + 1, end <= column->count ? end : column->count + 1,
-			bit[i]);
+		clear_at(column, high[i] + 1,
+			end <= column->codes.count ? end : column->codes.count + 1, bit[i]);
 	}
 }
 
@@ -368,7 +299,7 @@ static bool make_cleared(struct forest_bits *bits, struct column *column,
 	const struct forest_columns *c, const uint32_t *bit, const uint32_t *low,
 	const uint32_t *high)
 {
-	uint32_t codes = column->count + 1;
+	uint32_t codes = column->codes.count + 1;
 
 	column->first = calloc(codes + 1, sizeof(*column->first));
 	if (!column->first)
@@ -389,7 +320,7 @@ static bool make_cleared(struct forest_bits *bits, struct column *column,
 
 static size_t rows_of(const struct forest_bits *bits, const struct column *column)
 {
-	return (column->count >> bits->shift) + (size_t)1;
+	return (column->codes.count >> bits->shift) + (size_t)1;
 }
 
 /* A leaf that no value reaches (its splits contradict each other) has no bit in any row. */
@@ -450,8 +381,8 @@ static bool make_block(struct forest_bits *bits, size_t edges, size_t rows_bytes
 	memset(bits->block, 0, bytes);
 	bits->bytes = bytes;
 	for (size_t f = 0; f < bits->features; f++) {
-		bits->column[f].edge = edge;
-		edge += bits->column[f].edges;
+		bits->column[f].codes.edge = edge;
+		edge += bits->column[f].codes.edges;
 	}
 	bits->low = (int16_t *)edge;
 	bits->high = bits->low + words_of(bits);
@@ -475,10 +406,8 @@ static bool build(struct forest_bits *bits, const struct forest_columns *c, cons
 	size_t edges = 0;
 
 	for (size_t f = 0; f < c->features; f++) {
-		struct column *column = &bits->column[f];
-		column->count = (uint32_t)distinct_splits(c, f, s->split);
-		column->edges = (uint32_t)make_levels(column);
-		edges += column->edges;
+		codes_plan(&bits->column[f].codes, c, f, s->split);
+		edges += bits->column[f].codes.edges;
 	}
 	size_t rows = place_bits(bits, c, leaf, s->bit) ? choose_stride(bits, bytes_max) : 0;
 	if (rows == 0 || !make_block(bits, edges, rows))
@@ -486,8 +415,7 @@ static bool build(struct forest_bits *bits, const struct forest_columns *c, cons
 	fill_weights(bits, c, leaf, s->bit);
 	for (size_t f = 0; f < c->features; f++) {
 		struct column *column = &bits->column[f];
-		(void)distinct_splits(c, f, s->split);
-		fill_edges(column, s->split);
+		codes_fill(&column->codes, c, f, s->split);
 		make_intervals(column, c, f, s->low, s->high);
 		fill_rows(bits, column, c, s->bit, s->low, s->high);
 		if (bits->shift > 0 && !make_cleared(bits, column, c, s->bit, s->low, s->high))

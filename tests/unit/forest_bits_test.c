@@ -182,7 +182,11 @@ static void test_forest(void)
 
 	plant(5, 100, 256, 0);
 	CU_ASSERT_EQUAL_FATAL(forest_create(&columns, &forest, &why), STATUS_OK);
-	for (int turn = 0; turn < 2; turn++) {
+	for (int turn = 0; turn < 4; turn++) {
+		if (turn == 2) { /* and slim, walked and by tables that are made afterwards */
+			forest_slim(forest);
+			CU_ASSERT_EQUAL(forest_tabulate(forest, 0), 0);
+		}
 		rng_seed(&rng, 11);
 		for (int probe = 0; probe < PROBES; probe++) {
 			for (int f = 0; f < 5; f++)
@@ -206,7 +210,7 @@ static CU_TestInfo cases[] = {
 	{ "any number of trees", test_counts },
 	{ "what does not fit is not built", test_no_room },
 	{ "a forest too large for a row, or with too many features", test_too_many_leaves },
-	{ "a forest scores the same doubles with tables and without", test_forest },
+	{ "a forest scores the same doubles with tables and without, slim or not", test_forest },
 	CU_TEST_INFO_NULL,
 };
 
