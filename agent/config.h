@@ -46,6 +46,7 @@ struct store_config {
 
 struct model_config {
 	config_text path;
+	config_text machines; /* a folder; "": none */
 	int64_t table_bytes;
 };
 

@@ -93,11 +93,14 @@ static enum status check_token(const char *value, struct why *why)
 /* clang-format off */
 #define PLACE(part, field) #part, #field
 #define AT(part, field) offsetof(struct config, part.field)
+/* The same, and the compiler refuses a field that is no config_text. */
+#define AT_TEXT(part, field) (AT(part, field) + \
+	0 * sizeof(char[sizeof(((struct config *)0)->part.field) == CONFIG_TEXT_MAX ? 1 : -1]))
 #define TEXT(part, field, initial, least, rule, help) \
-	{ PLACE(part, field), SETTING_TEXT, AT(part, field), initial, least, \
+	{ PLACE(part, field), SETTING_TEXT, AT_TEXT(part, field), initial, least, \
 		CONFIG_TEXT_MAX - 1, NULL, NULL, rule, help }
 #define SECRET(part, field, rule, help) \
-	{ PLACE(part, field), SETTING_SECRET, AT(part, field), "", 0, \
+	{ PLACE(part, field), SETTING_SECRET, AT_TEXT(part, field), "", 0, \
 		CONFIG_TEXT_MAX - 1, NULL, NULL, rule, help }
 #define INTEGER(part, field, initial, low, high, unit, help) \
 	{ PLACE(part, field), SETTING_INTEGER, AT(part, field), initial, low, high, unit, \
@@ -172,8 +175,10 @@ const struct setting settings[] = {
 
 	TEXT(model, path, "data/models/default.json", 1, NULL,
 		"The model file that isolde-trainer made."),
-	INTEGER(model, table_bytes, "2097152", 0, 1073741824, "bytes",
-		"Memory for tables that score it faster, to the same bits; 0: none"),
+	TEXT(model, machines, "", 0, NULL,
+		"A folder with models of single machines, MACHINE.json; the others have the model of path"),
+	INTEGER(model, table_bytes, "16777216", 0, 1073741824, "bytes",
+		"Memory for tables that score faster, to the same bits, the busiest models first; 0: none"),
 
 	INTEGER(reading, late_s, "60", 1, 86400, "s",
 		"Older than the machine's newest by this much: stored, but raises no alarm"),

@@ -69,19 +69,25 @@ static void check_broker(struct health *health, struct check *check)
 
 static void check_model(struct health *health, struct check *check)
 {
-	const struct model *model = model_slot_hold(health->slot, "");
-	char trouble[320];
+	const struct models *models = model_slot_hold(health->slot);
+	const struct model *model = models->usual;
+	size_t own = models_own(models);
+	char trouble[256];
 
 	model_slot_trouble(health->slot, trouble, sizeof(trouble));
 	if (!model) {
 		check->level = LEVEL_FAIL;
 		snprintf(check->detail, sizeof(check->detail), "%s",
 			trouble[0] ? trouble : "not loaded");
-		return;
+	} else {
+		char others[64] = "";
+		if (own > 0)
+			snprintf(others, sizeof(others), ", %zu machine%s with a model of %s own",
+				own, own > 1 ? "s" : "", own > 1 ? "their" : "its");
+		snprintf(check->detail, sizeof(check->detail), "%s%s%s%s", model->id, others,
+			trouble[0] ? " stays in force; the last load failed: " : "", trouble);
 	}
-	snprintf(check->detail, sizeof(check->detail), "%s%s%s", model->id,
-		trouble[0] ? " stays in force; the last load failed: " : "", trouble);
-	model_slot_release(health->slot, model);
+	model_slot_release(health->slot, models);
 }
 
 static void check_subscription(

@@ -37,7 +37,7 @@ struct http_options {
 	const struct http_config *config;
 	const struct health_config *health_config;
 	const char *store_path;
-	const char *model_path;
+	const struct model_paths *model_paths;
 	struct model_slot *slot;
 	struct metrics *metrics;
 	struct health *health;

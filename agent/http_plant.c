@@ -121,10 +121,8 @@ void plant_add_rows(struct body *body, const struct plant_view *view, bool cours
 
 /* ---- what stands beside the machines ---- */
 
-static void add_model(struct body *body, struct model_slot *slot)
+static void add_model(struct body *body, const struct model *model)
 {
-	const struct model *model = model_slot_hold(slot, "");
-
 	if (!model) {
 		body_add(body, "null");
 		return;
@@ -151,7 +149,6 @@ static void add_model(struct body *body, struct model_slot *slot)
 		body_add(body, "}");
 	}
 	body_add(body, "]}");
-	model_slot_release(slot, model);
 }
 
 static long long file_bytes(const char *path)
@@ -182,7 +179,11 @@ void plant_add_status(struct body *body, struct http_state *state)
 		"\"alarms\":{\"raised_10min\":%zu,\"flood\":%s,\"chattering\":%zu},\"model\":",
 		(unsigned long long)count, seconds, file_bytes(options->store_path),
 		sums.raised_10min, sums.flood ? "true" : "false", sums.chattering);
-	add_model(body, options->slot);
+	const struct models *models = model_slot_hold(options->slot);
+	add_model(body, models->usual);
+	body_add_format(body, ",\"own_models\":%zu,\"model_loads\":%lld", models_own(models),
+		(long long)metrics_get(options->metrics, METRIC_MODEL_RELOADS));
+	model_slot_release(options->slot, models);
 	body_add(body, "}");
 	free(health);
 }
@@ -192,6 +193,25 @@ void plant_add_cursor(
 {
 	body_add_format(body, "%llx-%x-%llx", (unsigned long long)state->boot, view->removals,
 		(unsigned long long)view->version);
+}
+
+void route_model(struct http_state *state, struct exchange *exchange,
+	const struct parameters *parameters, const char *body, size_t len)
+{
+	char machine[MACHINE_NAME_MAX + 1];
+	struct body answer = { 0 };
+	struct why why;
+
+	(void)parameters, (void)body, (void)len;
+	if (path_machine(exchange->path, machine, &why) != STATUS_OK) {
+		reply_problem(exchange, 404, "%s", why.text);
+		return;
+	}
+	const struct models *models = model_slot_hold(state->options.slot);
+	add_model(&answer, models_for(models, machine));
+	model_slot_release(state->options.slot, models);
+	body_add(&answer, "\n");
+	reply_body(exchange, 200, "application/json", &answer);
 }
 
 void route_plant(struct http_state *state, struct exchange *exchange,

@@ -50,7 +50,8 @@ void route_metrics(struct http_state *state, struct exchange *exchange,
 	/* Who has seen a verdict finds it counted. */
 	if (options->desk)
 		desk_settle(options->desk);
-	const struct model *model = model_slot_hold(options->slot, "");
+	const struct models *models = model_slot_hold(options->slot);
+	const struct model *model = models->usual;
 	struct metrics_gauges gauges = {
 		.connected = mqtt && mqtt_connected(mqtt),
 		.connects = mqtt ? mqtt_connects(mqtt) : 0,
@@ -66,8 +67,7 @@ void route_metrics(struct http_state *state, struct exchange *exchange,
 
 	(void)parameters, (void)body, (void)len;
 	enum status status = metrics_write(options->metrics, &gauges, &text, &text_len);
-	if (model)
-		model_slot_release(options->slot, model);
+	model_slot_release(options->slot, models);
 	if (status != STATUS_OK) {
 		reply_problem(exchange, 503, "out of memory");
 		return;
@@ -85,7 +85,7 @@ void route_reload(struct http_state *state, struct exchange *exchange,
 	char id[MODEL_ID_SIZE];
 
 	(void)parameters, (void)body, (void)len;
-	if (reload_model(options->slot, options->model_path, options->metrics, "HTTP", id, &why) !=
+	if (reload_model(options->slot, options->model_paths, options->metrics, "HTTP", id, &why) !=
 		STATUS_OK) {
 		reply_problem(exchange, 422, "%s", why.text);
 		return;
@@ -193,19 +193,23 @@ static void predict(struct exchange *exchange, const struct model *model, const 
 	body_free(&errors.json);
 }
 
+/* Whose model is asked; without it the plant's. */
+const char *const predict_parameters[] = { "machine", NULL };
+
 void route_predict(struct http_state *state, struct exchange *exchange,
 	const struct parameters *parameters, const char *body, size_t len)
 {
 	static const struct json_limits limits = { JSON_DEPTH_MAX, JSON_MEMBERS_MAX };
 	struct cJSON *json;
+	const char *machine = parameter(parameters, "machine");
 	struct why why;
 
-	(void)parameters;
 	if (json_parse(body, len, &limits, &json, &why) != STATUS_OK) {
 		reply_problem(exchange, 400, "%s", why.text);
 		return;
 	}
-	const struct model *model = model_slot_hold(state->options.slot, "");
+	const struct models *models = model_slot_hold(state->options.slot);
+	const struct model *model = machine ? models_for(models, machine) : models->usual;
 	if (cJSON_IsArray(json) && cJSON_GetArraySize(json) > HTTP_PREDICT_MAX) {
 		reply_problem(exchange, 413, "at most %d readings at once", HTTP_PREDICT_MAX);
 	} else if (!model) {
@@ -214,7 +218,6 @@ void route_predict(struct http_state *state, struct exchange *exchange,
 	} else {
 		predict(exchange, model, json);
 	}
-	if (model)
-		model_slot_release(state->options.slot, model);
+	model_slot_release(state->options.slot, models);
 	cJSON_Delete(json);
 }

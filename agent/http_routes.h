@@ -53,7 +53,7 @@ struct http_state {
 typedef void http_handler(struct http_state *state, struct exchange *exchange,
 	const struct parameters *parameters, const char *body, size_t len);
 
-http_handler route_health, route_live, route_predict, route_reload, route_metrics;
+http_handler route_model, route_health, route_live, route_predict, route_reload, route_metrics;
 http_handler route_history;               /* http_history.c */
 http_handler route_page;                  /* http_page.c */
 http_handler route_plant;                 /* http_plant.c */
@@ -61,10 +61,15 @@ http_handler route_events;                /* http_events.c */
 http_handler route_series;                /* http_series.c */
 http_handler route_alarms, route_command; /* http_alarms.c */
 
+/* The name in /machines/NAME/...: STATUS_NOT_FOUND if no machine can have that name. */
+enum status path_machine(
+	const char *path, char machine[MACHINE_NAME_MAX + 1], struct why *why) MUST_USE;
+
 /* The query parameters of /history, NULL at the end. */
 extern const char *const history_parameters[];
 extern const char *const alarms_parameters[];
 extern const char *const series_parameters[];
+extern const char *const predict_parameters[];
 
 /* Pieces of /plant that /events has, too: rows as a JSON array, with or without their courses; the
  * object of what stands beside the machines; the name of a state of the plant. */

@@ -143,18 +143,27 @@ static enum status read_series(struct store *store, void *context, struct why *w
 	return st;
 }
 
+enum status path_machine(const char *path, char machine[MACHINE_NAME_MAX + 1], struct why *why)
+{
+	const char *name = path + strlen("/machines/");
+	size_t len = strcspn(name, "/");
+
+	if (!machine_name_valid(name, len))
+		return fail(why, STATUS_NOT_FOUND, "there is no such machine");
+	memcpy(machine, name, len);
+	machine[len] = '\0';
+	return STATUS_OK;
+}
+
 static enum status parse_series(
 	const char *path, const struct parameters *parameters, struct series *s, struct why *why)
 {
 	const char *from = parameter(parameters, "from"), *to = parameter(parameters, "to");
 	const char *steps = parameter(parameters, "steps");
-	const char *name = path + strlen("/machines/");
-	size_t len = strcspn(name, "/");
-	enum status st = STATUS_OK;
+	enum status st = path_machine(path, s->machine, why);
 
-	if (!machine_name_valid(name, len))
-		return fail(why, STATUS_NOT_FOUND, "there is no such machine");
-	memcpy(s->machine, name, len);
+	if (st != STATUS_OK)
+		return st;
 	s->from_ms = -1;
 	s->to_ms = time_now_ms() + 1;
 	s->steps = SERIES_STEPS;

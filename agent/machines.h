@@ -5,6 +5,7 @@
 #include "agent/quality.h"
 #include "common/alarm.h"
 #include "common/drift.h"
+#include "common/model.h"
 #include "common/smooth.h"
 #include "common/store.h"
 
@@ -15,7 +16,7 @@ struct watch {
 	struct smooth smooth;
 	struct drift *drift; /* [DRIFT_RULES], the machine's; NULL: no model had such rules, or
 				there was no memory */
-	unsigned models;     /* that had been in force when this was last added to */
+	char model[MODEL_ID_SIZE]; /* that this was last added to with; "": none yet */
 };
 
 struct machine {

@@ -114,6 +114,7 @@ struct agent {
 	char status_topic[128], info_topic[128];
 	struct metrics *metrics;
 	struct model_slot *slot;
+	struct model_paths model_paths;
 	struct store *store;
 	struct checkpointer *checkpointer;
 	struct reserve *reserve;
@@ -135,6 +136,7 @@ struct agent {
 	bool ready;
 	uint64_t info_connects; /* of the connection the info was published on */
 	char info_model[MODEL_ID_SIZE];
+	size_t info_own;
 };
 
 /* Counted before the worker can see it, so that the ledger balances at every moment. */
@@ -296,6 +298,7 @@ static enum status make_pipeline(struct agent *agent, struct why *why)
 		.reserve = agent->reserve,
 		.outbox = agent->outbox,
 		.topic = config->mqtt.topic,
+		.table_bytes = (size_t)config->model.table_bytes,
 		.reading = config->reading,
 		.alarm = config->alarm,
 		.alerts = config->alerts,
@@ -321,7 +324,7 @@ static enum status make_worker(struct agent *agent, struct why *why)
 {
 	agent->requests = (struct requests){
 		.client_id = agent->config->mqtt.client_id,
-		.model_path = agent->config->model.path,
+		.model_paths = &agent->model_paths,
 		.slot = agent->slot,
 		.metrics = agent->metrics,
 		.mqtt = agent->mqtt,
@@ -358,7 +361,7 @@ static enum status make_http(struct agent *agent, struct why *why)
 		.config = &config->http,
 		.health_config = &config->health,
 		.store_path = config->store.path,
-		.model_path = config->model.path,
+		.model_paths = &agent->model_paths,
 		.slot = agent->slot,
 		.metrics = agent->metrics,
 		.health = &agent->health,
@@ -392,15 +395,18 @@ static void load_first_model(struct agent *agent)
 {
 	struct why why;
 
-	if (model_slot_load(agent->slot, agent->config->model.path, &why) != STATUS_OK) {
+	if (model_slot_load(agent->slot, &agent->model_paths, &why) != STATUS_OK) {
 		log_error("no model, readings are stored unscored: %s", why.text);
 		return;
 	}
-	const struct model *model = model_slot_hold(agent->slot, NULL);
+	const struct models *models = model_slot_hold(agent->slot);
+	const struct model *model = models->usual;
 	log_info("model loaded: id=%s detector=%s features=%zu trees=%zu threshold=%g", model->id,
 		detector_name(model->detector.kind), model->schema.count,
 		detector_trees(&model->detector), model->threshold);
-	model_slot_release(agent->slot, model);
+	if (models_own(models) > 0)
+		log_info("machines with a model of their own: %zu", models_own(models));
+	model_slot_release(agent->slot, models);
 	malloc_trim(0); /* parsing took many times what the model keeps */
 }
 
@@ -408,11 +414,14 @@ static void load_first_model(struct agent *agent)
 static void publish_info(struct agent *agent)
 {
 	uint64_t connects = mqtt_connects(agent->mqtt);
-	const struct model *model = model_slot_hold(agent->slot, NULL);
+	const struct models *models = model_slot_hold(agent->slot);
+	const struct model *model = models->usual;
 	const char *id = model ? model->id : "";
+	size_t own = models_own(models);
 
 	if (mqtt_connected(agent->mqtt) &&
-		(connects != agent->info_connects || strcmp(id, agent->info_model) != 0)) {
+		(connects != agent->info_connects || strcmp(id, agent->info_model) != 0 ||
+			own != agent->info_own)) {
 		static char body[INFO_MAX], settings[INFO_MAX / 2]; /* main thread only */
 		struct text text = text_start(body, sizeof(body));
 		text_add(&text, "{\"version\":\"" ISOLDE_VERSION "\",\"model\":");
@@ -425,6 +434,8 @@ static void publish_info(struct agent *agent)
 			text_add_number(&text, model->threshold);
 			text_add(&text, ",\"trained\":");
 			text_add_time(&text, model->trained_ms);
+			text_add(&text, ",\"machines_with_own\":");
+			text_add_integer(&text, (int64_t)own);
 			text_add(&text, "}");
 		} else {
 			text_add(&text, "null");
@@ -436,11 +447,11 @@ static void publish_info(struct agent *agent)
 		if (mqtt_publish(agent->mqtt, agent->info_topic, body, text_end(&text), 1, true,
 			    MQTT_UNTOLD) == STATUS_OK) {
 			agent->info_connects = connects;
+			agent->info_own = own;
 			snprintf(agent->info_model, sizeof(agent->info_model), "%s", id);
 		}
 	}
-	if (model)
-		model_slot_release(agent->slot, model);
+	model_slot_release(agent->slot, models);
 }
 
 static void note_ready(struct agent *agent)
@@ -467,8 +478,8 @@ static void reload(struct agent *agent)
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld",
 		(long long)(time_monotonic_ns() / 1000));
 	notify_send(state);
-	if (reload_model(agent->slot, agent->config->model.path, agent->metrics, "SIGHUP", id,
-		    &why) != STATUS_OK)
+	if (reload_model(agent->slot, &agent->model_paths, agent->metrics, "SIGHUP", id, &why) !=
+		STATUS_OK)
 		notify_send("STATUS=the model was not reloaded, the old one stays");
 	notify_send("READY=1");
 }
@@ -611,7 +622,7 @@ static enum status start(struct agent *agent, struct why *why)
 		(st = board_create(&agent->board)) || (st = plant_create(&agent->plant)) ||
 		(st = desk_create(wake_worker, agent->queue, &agent->desk)))
 		return fail(why, st, "no memory to start");
-	model_slot_limit_tables(agent->slot, (size_t)config->model.table_bytes);
+	agent->model_paths = (struct model_paths){ config->model.path, config->model.machines };
 	if ((st = make_mqtt(agent, why)))
 		return st;
 	fill_health(agent);

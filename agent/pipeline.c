@@ -149,8 +149,7 @@ static bool may_wait(const struct pipeline *p, const struct batch *batch)
 	return batch->more && p->change_count == 0 && p->options.alerts.verdict_qos == 0;
 }
 
-static enum status judge_batch(
-	struct pipeline *p, const struct model *model, struct batch *batch, struct why *why)
+static enum status judge_batch(struct pipeline *p, struct batch *batch, struct why *why)
 {
 	enum status st = STATUS_OK;
 	size_t i = 0;
@@ -159,7 +158,7 @@ static enum status judge_batch(
 		st = make_room(p, batch->n, why);
 		for (; i < batch->n && st == STATUS_OK; i++) {
 			st = judge_message(
-				p, model, &batch->messages[i], &p->judged[i], PIPELINE_STORE, why);
+				p, &batch->messages[i], &p->judged[i], PIPELINE_STORE, why);
 			if (st == STATUS_OK)
 				tell_early(p, i, &batch->messages[i]);
 		}
@@ -170,14 +169,14 @@ static enum status judge_batch(
 
 /* Judges all messages inside one transaction, and commits it. After a failure nothing of it is
  * left, here or in the store. */
-static enum status store_batch(struct pipeline *p, const struct model *model, struct batch *batch,
-	struct ledger *change, struct why *why)
+static enum status store_batch(
+	struct pipeline *p, struct batch *batch, struct ledger *change, struct why *why)
 {
 	int64_t watched_ms = p->watched_ms, saved_ms = p->watched_saved_ms;
 	enum status st = store_begin(p->options.store, why);
 
 	if (st == STATUS_OK)
-		st = judge_batch(p, model, batch, why);
+		st = judge_batch(p, batch, why);
 	if (st == STATUS_OK) {
 		count(p->judged, batch->n, PIPELINE_STORE, change);
 		st = persist_ledger(p, change, why);
@@ -200,14 +199,13 @@ static enum status store_batch(struct pipeline *p, const struct model *model, st
 	return st;
 }
 
-static void shed_batch(struct pipeline *p, const struct model *model, const struct batch *batch,
-	struct ledger *change)
+static void shed_batch(struct pipeline *p, const struct batch *batch, struct ledger *change)
 {
 	struct why why;
 
 	for (size_t i = 0; i < batch->n; i++) {
-		if (judge_message(p, model, &batch->messages[i], &p->judged[i], PIPELINE_SHED,
-			    &why) != STATUS_OK)
+		if (judge_message(p, &batch->messages[i], &p->judged[i], PIPELINE_SHED, &why) !=
+			STATUS_OK)
 			abort(); /* only the store can fail */
 		tell_early(p, i, &batch->messages[i]);
 	}
@@ -215,7 +213,7 @@ static void shed_batch(struct pipeline *p, const struct model *model, const stru
 	count(p->judged, batch->n, PIPELINE_SHED, change);
 }
 
-enum status pipeline_run(struct pipeline *p, const struct model *model, struct batch *batch,
+enum status pipeline_run(struct pipeline *p, const struct models *models, struct batch *batch,
 	enum pipeline_mode mode, struct why *why)
 {
 	struct ledger change;
@@ -228,15 +226,15 @@ enum status pipeline_run(struct pipeline *p, const struct model *model, struct b
 	}
 	if (st != STATUS_OK)
 		return st;
-	judge_with(p, model);
+	judge_by(p, models);
 	if (mode == PIPELINE_STORE) {
-		st = store_batch(p, model, batch, &change, why);
+		st = store_batch(p, batch, &change, why);
 		if (st != STATUS_OK) {
 			metrics_add(p->options.metrics, METRIC_STORE_ERRORS, 1);
 			return st;
 		}
 	} else {
-		shed_batch(p, model, batch, &change);
+		shed_batch(p, batch, &change);
 		p->in_outbox = false;
 	}
 	p->fed = 0;
@@ -353,8 +351,10 @@ enum status pipeline_create(
 	p->options = *options;
 	p->topic = topic;
 	p->stats.group_machines = (size_t)options->alarm.group_machines;
-	judge_with(p, NULL);
+	judge_by(p, NULL);
 	st = feed_create(&options->alerts, &p->feed, why);
+	if (st == STATUS_OK && hot_tables_create(options->table_bytes, &p->tables) != STATUS_OK)
+		st = fail(why, STATUS_NO_MEMORY, "no memory for the pipeline");
 	if (st == STATUS_OK)
 		st = machines_create(
 			options->store, (size_t)options->reading.machines, &p->machines, why);
@@ -374,6 +374,7 @@ void pipeline_destroy(struct pipeline *p)
 		return;
 	ledger_reserve(p, true);
 	machines_destroy(p->machines);
+	hot_tables_destroy(p->tables);
 	free(p->judged);
 	free(p->touched);
 	free(p->changes);

@@ -8,12 +8,12 @@
 #include "agent/commands.h"
 #include "agent/config.h"
 #include "agent/metrics.h"
+#include "agent/model_slot.h"
 #include "agent/outbox.h"
 #include "agent/plant.h"
 #include "agent/queue.h"
 #include "agent/reserve.h"
 #include "common/alarm.h"
-#include "common/model.h"
 #include "common/store.h"
 
 struct pipeline;
@@ -39,6 +39,7 @@ struct pipeline_options {
 	struct outbox *outbox;   /* borrowed: alarms go by it, and verdicts of QoS 1; NULL: they are
 				    published like the others */
 	const char *topic;       /* the template, "factory/{machine}/reading" */
+	size_t table_bytes;      /* what the models' bit tables may take together; 0: none */
 	struct reading_config reading;
 	struct alarm_config alarm;
 	struct alerts_config alerts;
@@ -65,12 +66,12 @@ struct batch {
 	void *context;
 };
 
-/* `model` may be NULL: readings are stored unscored, with the features of the model last seen or,
+/* Without a usual model readings are stored unscored, with the features of the model last seen or,
  * before the first, with every number that was ever sent (FEATURES_MAX names). After STATUS_OK
  * every message is in the ledger and its verdict published; after a failure, which only
  * PIPELINE_STORE has, nothing has happened. */
-enum status pipeline_run(struct pipeline *pipeline, const struct model *model, struct batch *batch,
-	enum pipeline_mode mode, struct why *why) MUST_USE;
+enum status pipeline_run(struct pipeline *pipeline, const struct models *models,
+	struct batch *batch, enum pipeline_mode mode, struct why *why) MUST_USE;
 
 /* What only time changes: shelves that end, machines that fell silent, rates. `connected`: readings
  * can reach us. Call it a few times a second. */

@@ -5,6 +5,7 @@
 #define ISOLDE_AGENT_PIPELINE_INTERNAL_H
 
 #include "agent/alarm_stats.h"
+#include "agent/hot_tables.h"
 #include "agent/machines.h"
 #include "agent/pipeline.h"
 #include "agent/topic.h"
@@ -47,8 +48,10 @@ struct pipeline {
 	struct machines *machines;
 	struct schema schema; /* of the model last seen, or what readings bore before the first */
 	bool schema_known;    /* a model was seen */
-	char model[MODEL_ID_SIZE];          /* last seen */
-	unsigned models;                    /* seen so far */
+	char schema_of[MODEL_ID_SIZE]; /* the usual model it was taken from */
+	const struct models *models;   /* of the batch in hand */
+	struct hot_tables *tables;
+	char model[MODEL_ID_SIZE];          /* in hand: the machine's; "": none */
 	unsigned stuck_after[FEATURES_MAX]; /* of the model in hand */
 	int64_t step_ms;                    /* of its training data, 0: not known */
 	struct alarm_policy policy;         /* with the model in hand */
@@ -78,11 +81,10 @@ struct pipeline {
 };
 
 /* pipeline_judge.c: decode, check, score, decide, add to the store. */
-enum status judge_message(struct pipeline *p, const struct model *model,
-	const struct message *message, struct judgement *j, enum pipeline_mode mode,
-	struct why *why);
-/* The policy and the limits of the model in hand. */
-void judge_with(struct pipeline *p, const struct model *model);
+enum status judge_message(struct pipeline *p, const struct message *message, struct judgement *j,
+	enum pipeline_mode mode, struct why *why);
+/* The models of the batch in hand; NULL: none. */
+void judge_by(struct pipeline *p, const struct models *models);
 
 /* pipeline_alarms.c */
 /* Notes that an alarm changed; ALARM_SAME is no change. */

@@ -133,7 +133,7 @@ static void score(struct pipeline *p, const struct model *model, const double *x
 	if (!model)
 		return;
 	int64_t began = time_monotonic_ns();
-	double s = detector_score(&model->detector, x);
+	double s = detector_score_by(&model->detector, hot_tables_for(p->tables, model), x);
 	metrics_observe(
 		p->options.metrics, HISTOGRAM_SCORE, (double)(time_monotonic_ns() - began) * 1e-9);
 	if (isnan(s))
@@ -294,7 +294,8 @@ static void decide(struct pipeline *p, const struct model *model, struct judgeme
 	change_add(p, j->machine, change, change_event(change), v->reading.received_ms);
 }
 
-void judge_with(struct pipeline *p, const struct model *model)
+/* The policy and the limits of a model, NULL: of none. */
+static void take_in_hand(struct pipeline *p, const struct model *model)
 {
 	const struct alarm_config *alarm = &p->options.alarm;
 
@@ -303,14 +304,11 @@ void judge_with(struct pipeline *p, const struct model *model)
 		.clear_count = (unsigned)alarm->clear_count,
 		.fault_count = (unsigned)alarm->fault_count,
 		.no_latch = !alarm->latch };
-	if (!model)
+	if (!model) {
+		p->model[0] = '\0';
 		return;
-	if (strcmp(p->model, model->id) != 0) {
-		memcpy(p->model, model->id, sizeof(p->model));
-		p->models++;
 	}
-	p->schema = model->schema;
-	p->schema_known = true;
+	memcpy(p->model, model->id, sizeof(p->model));
 	p->step_ms = model->step_ms;
 	for (size_t i = 0; i < model->schema.count; i++)
 		p->stuck_after[i] = (unsigned)model->detector.stats[i].stuck_after;
@@ -321,6 +319,29 @@ void judge_with(struct pipeline *p, const struct model *model)
 	}
 	if (model->clear_count > 0)
 		p->policy.clear_count = model->clear_count;
+}
+
+void judge_by(struct pipeline *p, const struct models *models)
+{
+	static const struct models none = { NULL, NULL };
+
+	p->models = models ? models : &none;
+	take_in_hand(p, p->models->usual);
+	if (p->models->usual && (!p->schema_known || strcmp(p->schema_of, p->model) != 0)) {
+		memcpy(p->schema_of, p->model, sizeof(p->schema_of));
+		p->schema = p->models->usual->schema;
+		p->schema_known = true;
+	}
+}
+
+/* The machine's model, in hand. */
+static const struct model *model_of(struct pipeline *p, const struct machine *machine)
+{
+	const struct model *model = models_for(p->models, machine->name);
+
+	if (model && strcmp(p->model, model->id) != 0)
+		take_in_hand(p, model);
+	return model;
 }
 
 /* ---- one message ---- */
@@ -341,9 +362,9 @@ static enum status note_rejected(struct pipeline *p, const struct message *messa
 /* Another model's scores have another scale, and its columns may have another order. */
 static void forget_other_model(const struct pipeline *p, struct watch *watch)
 {
-	if (watch->models == p->models)
+	if (p->model[0] == '\0' || strcmp(watch->model, p->model) == 0)
 		return;
-	watch->models = p->models;
+	memcpy(watch->model, p->model, sizeof(watch->model));
 	watch->smooth = (struct smooth){ .count = 0 };
 	if (watch->drift)
 		memset(watch->drift, 0, DRIFT_RULES * sizeof(*watch->drift));
@@ -388,9 +409,8 @@ static void put_back(struct watch *watch, const struct before *before)
 		memset(drift, 0, sizeof(before->drift));
 }
 
-enum status judge_message(struct pipeline *p, const struct model *model,
-	const struct message *message, struct judgement *j, enum pipeline_mode mode,
-	struct why *why)
+enum status judge_message(struct pipeline *p, const struct message *message, struct judgement *j,
+	enum pipeline_mode mode, struct why *why)
 {
 	struct why reason = { "" };
 	struct quality_finding found;
@@ -404,6 +424,7 @@ enum status judge_message(struct pipeline *p, const struct model *model,
 		j->reject = find_machine(p, j, &reason);
 	if (j->reject != REJECT_NONE)
 		return note_rejected(p, message, j, &reason, mode, why);
+	const struct model *model = model_of(p, j->machine);
 	struct before before;
 	remember(&j->machine->watch, &before);
 	check(p, j, x, &found);

@@ -65,7 +65,7 @@ static bool carry_out(struct requests *requests, const char *verb, const cJSON *
 
 	if (strcmp(verb, "reload") == 0) {
 		char id[MODEL_ID_SIZE];
-		if (reload_model(requests->slot, requests->model_path, requests->metrics, "MQTT",
+		if (reload_model(requests->slot, requests->model_paths, requests->metrics, "MQTT",
 			    id, why) != STATUS_OK)
 			return false;
 		text_add(answer, ",\"model\":");

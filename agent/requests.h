@@ -12,7 +12,7 @@
 struct requests {
 	struct probe *probe; /* its questions come here */
 	const char *client_id;
-	const char *model_path;
+	const struct model_paths *model_paths;
 	struct model_slot *slot;
 	struct metrics *metrics;
 	struct mqtt *mqtt;

@@ -172,14 +172,14 @@ enum outcome { OUTCOME_STORED, OUTCOME_SHED, OUTCOME_WAIT };
 
 /* One attempt: stored, or shed if the store has failed for longer than we hold, or to be tried
  * again. While shedding the store is tried every RETRY_MS, so intake resumes soon after it can. */
-static enum outcome attempt(struct worker *w, const struct model *model, struct batch *batch)
+static enum outcome attempt(struct worker *w, const struct models *models, struct batch *batch)
 {
 	struct why why;
 	int64_t now = time_monotonic_ns();
 
 	if (w->failing_ns == 0 || now >= w->retry_ns) {
 		enum status st =
-			pipeline_run(w->options.pipeline, model, batch, PIPELINE_STORE, &why);
+			pipeline_run(w->options.pipeline, models, batch, PIPELINE_STORE, &why);
 		if (st == STATUS_OK) {
 			note_recovery(w);
 			return OUTCOME_STORED;
@@ -188,7 +188,7 @@ static enum outcome attempt(struct worker *w, const struct model *model, struct 
 	}
 	if (time_monotonic_ns() - w->failing_ns < w->options.hold_ms * 1000000)
 		return OUTCOME_WAIT;
-	if (pipeline_run(w->options.pipeline, model, batch, PIPELINE_SHED, &why) != STATUS_OK)
+	if (pipeline_run(w->options.pipeline, models, batch, PIPELINE_SHED, &why) != STATUS_OK)
 		abort(); /* shedding does not fail */
 	return OUTCOME_SHED;
 }
@@ -217,7 +217,7 @@ static bool more(void *context, struct batch *batch)
 static void run_batch(struct worker *w, const struct message *messages, size_t n)
 {
 	struct batch batch = { .messages = messages, .n = n, .more = more, .context = w };
-	const struct model *model = model_slot_hold(w->options.slot, NULL);
+	const struct models *models = model_slot_hold(w->options.slot);
 	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
 	enum outcome outcome;
 
@@ -225,7 +225,7 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 		desk_leave(w->options.desk);
 	linger_begin(&w->linger, time_monotonic_ns(),
 		w->options.syncer ? syncer_acknowledged_ns(w->options.syncer) : w->acknowledged_ns);
-	while ((outcome = attempt(w, model, &batch)) == OUTCOME_WAIT &&
+	while ((outcome = attempt(w, models, &batch)) == OUTCOME_WAIT &&
 		!queue_closed(w->options.queue)) {
 		nanosleep(&pause, NULL);
 		note_connection(w);
@@ -233,8 +233,7 @@ static void run_batch(struct worker *w, const struct message *messages, size_t n
 	}
 	if (outcome != OUTCOME_WAIT)
 		acknowledge(w, batch.messages, batch.n, outcome == OUTCOME_STORED);
-	if (model)
-		model_slot_release(w->options.slot, model);
+	model_slot_release(w->options.slot, models);
 }
 
 /* Nothing comes that would show whether the store can be written again: an empty batch does, and
@@ -246,14 +245,13 @@ static void try_store(struct worker *w)
 
 	if (w->failing_ns == 0 || time_monotonic_ns() < w->retry_ns)
 		return;
-	const struct model *model = model_slot_hold(w->options.slot, NULL);
-	enum status st = pipeline_run(w->options.pipeline, model, &none, PIPELINE_STORE, &why);
+	const struct models *models = model_slot_hold(w->options.slot);
+	enum status st = pipeline_run(w->options.pipeline, models, &none, PIPELINE_STORE, &why);
 	if (st == STATUS_OK)
 		note_recovery(w);
 	else
 		note_failure(w, st, &why);
-	if (model)
-		model_slot_release(w->options.slot, model);
+	model_slot_release(w->options.slot, models);
 }
 
 static void prune(struct worker *w, size_t batch)

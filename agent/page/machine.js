@@ -233,11 +233,12 @@ export class MachineView {
 	// ---- showing ----
 
 	lay(columns) {
-		const text = columns.join() + (this.app.model?.id ?? "");
+		const model = this.inForce(),
+			text = columns.join() + (model?.id ?? "");
 		if (this.columns && this.laid === text) return;
 		this.laid = text;
 		this.columns = columns;
-		const feature = (name) => this.app.model?.features.find((one) => one.name === name);
+		const feature = (name) => model?.features.find((one) => one.name === name);
 		this.parts = [
 			{ name: "Score", column: 0, score: true },
 			...columns.map((name, i) => ({
@@ -360,7 +361,7 @@ export class MachineView {
 				? `since ${moment(since)} (${span(now - since)})`
 				: `last reading ${row.received ? clock(row.received) : "unknown"}`,
 		);
-		say(this.because, reason(row, state, this.app.model, now));
+		say(this.because, reason(row, state, this.inForce(), now));
 		if (this.chosen === null && row.why !== undefined)
 			this.because0(row.why, row.at, row.anomalous_since > 0);
 		if (this.alarmVersion !== this.app.alarmVersion) {
@@ -415,8 +416,34 @@ export class MachineView {
 			make("p", { class: "small" }, "The share of the score that each sensor causes."),
 		);
 	}
+	/* The plant's model, unless the machine has one of its own. */
+	inForce() {
+		return this.own ?? this.app.model;
+	}
+	async askModel() {
+		const { own_models: others, model_loads: loads } = this.app.status,
+			name = this.name,
+			text = [name, others, loads, this.app.model?.id].join();
+		if (this.asked === text) return;
+		this.asked = text;
+		if (!this.own || this.ownOf !== name) this.own = null;
+		if (others === 0) {
+			this.own = null;
+			return;
+		}
+		try {
+			const model = await get(`/machines/${name}/model`);
+			if (this.asked !== text) return;
+			this.own = model;
+			this.ownOf = name;
+			this.facts();
+		} catch {
+			this.asked = null; // again with the next look
+		}
+	}
 	facts() {
-		const model = this.app.model;
+		this.askModel();
+		const model = this.inForce();
 		if (this.modelText === (model?.id ?? "none")) return;
 		this.modelText = model?.id ?? "none";
 		const promised = model?.false_alarms_per_day;

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* What the agent gives them unless told otherwise (model.table_bytes). */
-enum { TABLE_BYTES = 2 << 20 };
+enum { TABLE_BYTES = FOREST_TABLE_BYTES };
 
 enum { PIECES = 40, PROBES = 500, REPEATS = 101, KINDS = 3, SIZES_MAX = 8 };
 
@@ -144,7 +144,6 @@ static void grow_machines(size_t machines, const char *path)
 	struct model *model = bench_model(DETECTOR_FOREST, 3, 100);
 	struct line *line = line_create(path, model, machines);
 
-	detector_tabulate(&model->detector, TABLE_BYTES);
 	for (size_t i = 0; i < KNOWN + BATCHES; i++) {
 		line_prepare(line);
 		double began = cpu_ns();

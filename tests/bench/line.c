@@ -64,6 +64,7 @@ struct line *line_create(const char *path, const struct model *model, size_t mac
 	check(board_create(&line->board), &why);
 	check(plant_create(&line->plant), &why);
 	const struct pipeline_options options = { .store = line->store,
+		.table_bytes = FOREST_TABLE_BYTES,
 		.metrics = line->metrics,
 		.board = line->board,
 		.plant = line->plant,
@@ -142,7 +143,8 @@ void line_run(struct line *line)
 	struct batch batch = { .messages = line->message, .n = LINE_BATCH };
 	struct why why;
 
-	check(pipeline_run(line->pipeline, line->model, &batch, PIPELINE_STORE, &why), &why);
+	const struct models models = { .usual = line->model };
+	check(pipeline_run(line->pipeline, &models, &batch, PIPELINE_STORE, &why), &why);
 }
 
 size_t line_published(const struct line *line)

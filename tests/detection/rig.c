@@ -149,7 +149,8 @@ void rig_judge(struct rig *rig, const struct rig_message *from)
 
 	metrics_received(rig->metrics);
 	/* Without the store: its rows would be the week's only cost, and nobody reads them. */
-	must(pipeline_run(rig->pipeline, rig->model, &batch, PIPELINE_SHED, &why), &why);
+	const struct models models = { .usual = rig->model };
+	must(pipeline_run(rig->pipeline, &models, &batch, PIPELINE_SHED, &why), &why);
 	rig->raised = metrics_get(rig->metrics, METRIC_ALARMS_RAISED);
 }
 

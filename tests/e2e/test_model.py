@@ -50,6 +50,38 @@ class Model(SystemTest):
         self.assertEqual(self.model_of_next_row(sensor), model_id(model_file(seed=43)))
         self.assertNotEqual(model_id(model_file()), model_id(model_file(seed=43)))
 
+    def test_a_machine_has_a_model_of_its_own(self):
+        folder = os.path.join(self.folder, "machines")
+        os.mkdir(folder)
+        own = os.path.join(folder, "press-2.json")
+        shutil.copy(model_file(seed=43), own)
+        self.agent.settings["model.machines"] = folder
+        self.agent.start()
+        sensor = self.client("sensor")
+        usual = model_id(model_file())
+
+        def models_of_rows():
+            for machine in ("press-1", "press-2"):
+                self.sent += 1
+                sensor.publish(f"factory/{machine}/reading", reading(self.sent, time_text(self.sent), **NORMAL))
+            self.agent.wait_received(self.sent)
+            return {row["machine"]: row["model"] for row in self.agent.history()[:2]}
+
+        self.assertEqual(models_of_rows(), {"press-1": usual, "press-2": model_id(model_file(seed=43))})
+        self.assertEqual(self.agent.get("/machines/press-2/model")[2]["id"], model_id(model_file(seed=43)))
+        self.assertIn("1 machine with a model of its own", json.dumps(self.agent.get("/health")[2]))
+
+        with open(own, "w", encoding="utf-8") as file:
+            file.write("{}")
+        status, _, answer = self.agent.request("POST", "/reload")
+        self.assertEqual(status, 422)
+        self.assertIn("press-2.json", answer["detail"])
+        self.assertEqual(models_of_rows()["press-2"], model_id(model_file(seed=43)))
+
+        os.remove(own)
+        self.assertEqual(self.agent.request("POST", "/reload")[0], 200)
+        self.assertEqual(models_of_rows(), {"press-1": usual, "press-2": usual})
+
     def test_sighup_puts_another_model_in_force(self):
         self.agent.start()
         sensor = self.client("sensor")

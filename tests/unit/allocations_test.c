@@ -88,7 +88,6 @@ static struct count steady(enum detector_kind kind)
 	struct model *model = bench_model(kind, 3, 100);
 	struct line *line = line_create(unit_path("steady.db"), model, MACHINES);
 
-	detector_tabulate(&model->detector, FOREST_TABLE_BYTES);
 	for (int i = 0; i < KNOWN + BATCHES; i++) {
 		line_prepare(line);
 		size_t published = line_published(line);

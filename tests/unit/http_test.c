@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ANSWER_MAX = 1 << 20, ANSWER_MS = 15000, ROWS = 300 };
@@ -24,6 +25,7 @@ static const int64_t first_ms = INT64_C(1795000000000);
 /* ---- the server under test ---- */
 
 static char model_path[256], store_path[256], no_store_path[256];
+static struct model_paths model_files = { model_path, "" };
 static struct schema schema;
 
 static struct rig {
@@ -61,7 +63,7 @@ static void prepare_rig(const char *host, const char *store)
 	rig.health.store_path = store;
 	rig.health.started_ms = time_now_ms();
 	atomic_store(&rig.health.beat_ns, time_monotonic_ns());
-	rig.options = (struct http_options){ &rig.config, &rig.health_config, store, model_path,
+	rig.options = (struct http_options){ &rig.config, &rig.health_config, store, &model_files,
 		rig.slot, rig.metrics, &rig.health, rig.board, rig.plant, rig.desk, 24 };
 }
 
@@ -69,7 +71,7 @@ static void start_rig(void)
 {
 	struct why why = { "" };
 
-	CU_ASSERT_EQUAL(model_slot_load(rig.slot, model_path, &why), STATUS_OK);
+	CU_ASSERT_EQUAL(model_slot_load(rig.slot, &model_files, &why), STATUS_OK);
 	CU_ASSERT_EQUAL_FATAL(http_start(&rig.options, &rig.http, &why), STATUS_OK);
 }
 
@@ -488,10 +490,10 @@ static void test_reload(void)
 	char expected[64];
 
 	start();
-	const struct model *model = model_slot_hold(rig.slot, "");
+	const struct models *models = model_slot_hold(rig.slot);
 	snprintf(expected, sizeof(expected), "{\"status\":\"reloaded\",\"model\":\"%s\"}",
-		model->id);
-	model_slot_release(rig.slot, model);
+		models->usual->id);
+	model_slot_release(rig.slot, models);
 	CU_ASSERT_EQUAL(ask(reload), 200);
 	ASSERT_HOLDS(answer, expected);
 	CU_ASSERT_EQUAL(ask("POST /reload" H1 "\r\n"), 200);
@@ -501,14 +503,14 @@ static void test_reload(void)
 		415);
 	CU_ASSERT_EQUAL(metrics_get(rig.metrics, METRIC_MODEL_RELOADS), 3);
 
-	rig.options.model_path = unit_file("broken.json", broken, sizeof(broken) - 1);
+	model_files.usual = unit_file("broken.json", broken, sizeof(broken) - 1);
 	http_stop(rig.http);
 	struct why why;
 	CU_ASSERT_EQUAL_FATAL(http_start(&rig.options, &rig.http, &why), STATUS_OK);
 	CU_ASSERT_EQUAL(ask(reload), 422);
 	ASSERT_HOLDS(answer, "broken.json");
 	http_stop(rig.http);
-	rig.options.model_path = unit_path("absent.json");
+	model_files.usual = unit_path("absent.json");
 	CU_ASSERT_EQUAL_FATAL(http_start(&rig.options, &rig.http, &why), STATUS_OK);
 	CU_ASSERT_EQUAL(ask(reload), 422);
 	ASSERT_HOLDS(answer, "absent.json");
@@ -518,6 +520,41 @@ static void test_reload(void)
 	CU_ASSERT_EQUAL(get("/health"), 503);
 	ASSERT_HOLDS(answer, "stays in force");
 	stop();
+	model_files.usual = model_path;
+}
+
+/* What is asked of a machine is answered by its model. */
+static void test_own_model(void)
+{
+	static const char reading[] = "{\"temperature\":95,\"humidity\":20,\"sound\":120}";
+	struct model *model = NULL;
+	struct why why;
+
+	CU_ASSERT_EQUAL_FATAL(model_load(model_path, &model, &why), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(mkdir(unit_path("machines"), 0700), 0);
+	model->threshold = 0.4375;
+	CU_ASSERT_EQUAL_FATAL(
+		model_save(model, unit_path("machines/oven-1.json"), &why), STATUS_OK);
+	model_destroy(model);
+	model_files.machines = unit_path("machines");
+	start();
+
+	CU_ASSERT_EQUAL(post("/predict?machine=oven-1", reading), 200);
+	ASSERT_HOLDS(answer, "\"threshold\":0.4375");
+	CU_ASSERT_EQUAL(get("/machines/oven-1/model"), 200);
+	ASSERT_HOLDS(answer, "\"threshold\":0.4375");
+	CU_ASSERT_EQUAL(post("/predict?machine=press-1", reading), 200);
+	CU_ASSERT_PTR_NULL(strstr(answer, "0.4375"));
+	CU_ASSERT_EQUAL(get("/machines/press-1/model"), 200);
+	CU_ASSERT_PTR_NULL(strstr(answer, "0.4375"));
+	CU_ASSERT_EQUAL(post("/predict", reading), 200);
+	CU_ASSERT_PTR_NULL(strstr(answer, "0.4375"));
+	CU_ASSERT_EQUAL(get("/machines/a.b/model"), 404);
+	CU_ASSERT_EQUAL(post("/predict?machines=oven-1", reading), 400);
+	(void)get("/health");
+	ASSERT_HOLDS(answer, ", 1 machine with a model of its own");
+	stop();
+	model_files.machines = "";
 }
 
 static void test_query(void)
@@ -1425,6 +1462,7 @@ static CU_TestInfo cases[] = {
 	{ "deeply nested JSON is refused and kills nobody", test_deep_json },
 	{ "without a model /predict says to come back", test_no_model },
 	{ "/reload takes a good file and keeps the old model otherwise", test_reload },
+	{ "a machine's own model answers for it", test_own_model },
 	{ "query parameters are read strictly", test_query },
 	{ "cursors lead through every row once", test_paging },
 	{ "from is inclusive, to is exclusive, the link leads on", test_time_bounds },

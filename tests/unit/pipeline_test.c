@@ -211,7 +211,8 @@ static enum status run_as(struct rig *rig, const struct model *with, enum pipeli
 {
 	why.text[0] = '\0';
 	struct batch batch = { .messages = rig->message, .n = rig->messages };
-	enum status st = pipeline_run(rig->pipeline, with, &batch, mode, &why);
+	const struct models models = { .usual = with };
+	enum status st = pipeline_run(rig->pipeline, &models, &batch, mode, &why);
 	if (st == STATUS_OK)
 		rig->messages = 0; /* else it is there to be tried again */
 	return st;
@@ -1044,6 +1045,67 @@ static void test_unreadable_alarm(void)
 	end(rig);
 }
 
+/* Whether the last verdict of a machine calls its reading anomalous; -1: it was told of none. */
+static int told(const struct rig *rig, const char *machine, const char *id)
+{
+	char topic[128], model_id[64];
+	int anomalous = -1;
+
+	snprintf(topic, sizeof(topic), "alerts/%s/verdict", machine);
+	snprintf(model_id, sizeof(model_id), "\"model\":\"%s\"", id);
+	for (size_t i = 0; i < rig->published; i++) {
+		if (strcmp(rig->publish[i].topic, topic) != 0)
+			continue;
+		ASSERT_HOLDS(rig->publish[i].text, model_id);
+		anomalous = strstr(rig->publish[i].text, "\"is_anomaly\":1") != NULL;
+	}
+	return anomalous;
+}
+
+/* Machines side by side in a batch, one with a model of its own: threshold and alarm are its own,
+ * and no other machine's. */
+static void test_own_model(void)
+{
+	struct rig *rig = new_rig();
+	struct model_slot *slot = NULL;
+	struct model *own = NULL;
+	const struct model_paths paths = { unit_path("model.json"), unit_path("own") };
+	struct batch batch = { .messages = rig->message };
+	char id[MODEL_ID_SIZE];
+
+	CU_ASSERT_EQUAL_FATAL(mkdir(paths.machines, 0700), 0);
+	CU_ASSERT_EQUAL_FATAL(model_load(paths.usual, &own, &why), STATUS_OK);
+	own->threshold = own->alarm_threshold = own->alarm_clear = own->smooth_threshold = -0.4;
+	own->raise_count = own->raise_window = 1; /* the plant's settings ask for 3 of 5 */
+	CU_ASSERT_EQUAL_FATAL(model_save(own, unit_path("own/oven-1.json"), &why), STATUS_OK);
+	memcpy(id, own->id, sizeof(id));
+	model_destroy(own);
+	CU_ASSERT_EQUAL_FATAL(model_slot_create(&slot), STATUS_OK);
+	CU_ASSERT_EQUAL_FATAL(model_slot_load(slot, &paths, &why), STATUS_OK);
+	rig->options.table_bytes = FOREST_TABLE_BYTES;
+	restart(rig);
+
+	for (int second = 0; second < 2; second++) {
+		reading(rig, "press-1", second, NORMAL);
+		reading(rig, "oven-1", second, NORMAL);
+		reading(rig, "press-2", second, STRANGE);
+	}
+	batch.n = rig->messages;
+	for (size_t i = 0; i < batch.n; i++)
+		metrics_received(rig->metrics);
+	const struct models *models = model_slot_hold(slot);
+	CU_ASSERT_EQUAL(
+		pipeline_run(rig->pipeline, models, &batch, PIPELINE_STORE, &why), STATUS_OK);
+	model_slot_release(slot, models);
+	rig->messages = 0;
+	CU_ASSERT_EQUAL(told(rig, "press-1", model->id), 0);
+	CU_ASSERT_EQUAL(told(rig, "oven-1", id), 1);
+	CU_ASSERT_EQUAL(told(rig, "press-2", model->id), 1);
+	CU_ASSERT_EQUAL(metrics_get(rig->metrics, METRIC_ALARMS_RAISED), 1); /* the oven's */
+	end(rig);
+	model_slot_destroy(slot);
+}
+
 /* Many machines and batches; the books balance and nothing is lost. */
 static void test_many(void)
 {
@@ -1421,6 +1483,7 @@ static CU_TestInfo cases[] = {
 		test_older_does_not_come_last },
 	{ "a pipeline needs a good template", test_bad_topic },
 	{ "an unreadable alarm is left out", test_unreadable_alarm },
+	{ "a machine is judged by its own model", test_own_model },
 	{ "the books balance over many batches", test_many },
 	{ "people act on alarms, and it is kept", test_commands },
 	{ "a machine is forgotten, here and at the broker", test_forget },
