@@ -667,6 +667,8 @@ static enum status run(const struct config *config, struct why *why)
 		sigprocmask(SIG_UNBLOCK, &signals, NULL); /* a second signal ends it at once */
 	}
 	stop(&agent);
+	agent.config = NULL; /* the caller's, as are the paths */
+	agent.model_paths = (struct model_paths){ NULL, NULL };
 	if (st == STATUS_OK)
 		log_info("stopped");
 	return st;

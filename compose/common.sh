@@ -47,8 +47,8 @@ install_packages() {
 	say "installing ${missing[*]}"
 	local log
 	log=$(mktemp) || return 1
-	if ! { "${root[@]}" apt-get -q update &&
-		"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+	if ! { "${root[@]}" apt-get -q -o Acquire::Retries=3 update &&
+		"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 \
 			-o DPkg::Lock::Timeout=120 install --no-install-recommends \
 			"${missing[@]}"; } >"$log" 2>&1 </dev/null; then
 		tail -n 20 "$log" >&2

@@ -42,7 +42,7 @@ def inspect(name):
 # Debian's Prometheus in place of the official image, which would have to come from a registry: the
 # same program, user and folder.
 PROMETHEUS = """FROM debian:bookworm-slim
-RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y \\
+RUN apt-get -o Acquire::Retries=3 update -q && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -q -y \\
 	--no-install-recommends prometheus && install -d -o 65534 -g 65534 /prometheus
 USER 65534
 ENTRYPOINT ["/usr/bin/prometheus"]

@@ -10,8 +10,8 @@ from stack import SOURCE, WORK, docker, run, until
 EXPOSURE_MAX = "20"  # tenths
 BUILD = """
 set -e
-apt-get update -q >/dev/null
-DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends dpkg-dev file >/dev/null
+apt-get -o Acquire::Retries=3 update -q >/dev/null
+DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -q -y --no-install-recommends dpkg-dev file >/dev/null
 export SOURCE_DATE_EPOCH=1700000000
 cd /build
 cpack -B /one >/dev/null && cpack -B /two >/dev/null
@@ -45,7 +45,7 @@ class Package(unittest.TestCase):
 
     @classmethod
     def apt(cls, words):
-        return cls.sh(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends {words} 2>&1")
+        return cls.sh(f"DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -q -y --no-install-recommends {words} 2>&1")
 
     def test_1_install(self):
         self.sh(f"dpkg -i /deb/{self.deb} >/dev/null 2>&1", check=False)  # what it needs is not there
