@@ -418,24 +418,23 @@ export class MachineView {
 	}
 	/* The plant's model, unless the machine has one of its own. */
 	inForce() {
-		return this.own ?? this.app.model;
+		return this.own?.machine === this.name ? this.own.model : this.app.model;
 	}
 	async askModel() {
+		if (!this.app.status) return;
 		const { own_models: others, model_loads: loads } = this.app.status,
-			name = this.name,
-			text = [name, others, loads, this.app.model?.id].join();
+			machine = this.name,
+			text = [machine, others, loads, this.app.model?.id].join();
 		if (this.asked === text) return;
 		this.asked = text;
-		if (!this.own || this.ownOf !== name) this.own = null;
 		if (others === 0) {
 			this.own = null;
 			return;
 		}
 		try {
-			const model = await get(`/machines/${name}/model`);
+			const model = await get(`/machines/${machine}/model`);
 			if (this.asked !== text) return;
-			this.own = model;
-			this.ownOf = name;
+			this.own = { machine, model };
 			this.facts();
 		} catch {
 			this.asked = null; // again with the next look

@@ -4,6 +4,7 @@ screenshots; ISOLDE_AXE the file axe.min.js of axe-core."""
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import urllib.request
 
 from browser import Browser, Driver, available
 
-from harness import ANOMALY, BIN, SystemTest, reading, time_text, until
+from harness import ANOMALY, BIN, SystemTest, model_file, model_id, reading, time_text, until
 
 SHOTS = os.environ.get("ISOLDE_SHOTS")
 AXE = os.environ.get("ISOLDE_AXE")
@@ -175,6 +176,24 @@ class PageTest(SystemTest):
         second.wait_text(".alarm", "Acknowledged")
         self.check(page)
         self.check(second)
+
+    def test_a_machine_with_a_model_of_its_own(self):
+        machines = os.path.join(self.folder, "machines")
+        os.mkdir(machines)
+        shutil.copy(model_file(seed=43), os.path.join(machines, "press-2.json"))
+        self.agent.stop()
+        self.agent.settings["model.machines"] = machines
+        self.agent.start()
+        self.url = f"http://127.0.0.1:{self.agent.http_port}"
+        self.plant.start()
+        page = self.browser("/#/machine/press-2?last=300")
+        page.wait_text("aside", model_id(model_file(seed=43)), 30)
+        page.wait_text(".plot", "healthy")
+        page.run("location.hash = '#/machine/press-1?last=300'")
+        page.wait_text("aside", model_id(model_file()))
+        page.run("location.hash = '#/machine/press-2?last=300'")
+        page.wait_text("aside", model_id(model_file(seed=43)))
+        self.check(page)
 
     def test_the_machine_view(self):
         self.plant.start()
