@@ -67,7 +67,33 @@ static void test_steady(void)
 	}
 }
 
+/* Fast ones share a nap after the eighth, and a commit after 12 ms; slow ones don't nap. */
+static void test_naps(void)
+{
+	struct linger l = { 0 };
+	int64_t now = 5000 * ms;
+	size_t n = LINGER_FEW;
+	int naps = 0;
+
+	linger_begin(&l, now, 0);
+	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms / 2, LINGER_FEW - 1), 0);
+	for (now += ms / 2; linger_nap_us(&l, now, n) > 0; naps++) { /* ten a millisecond */
+		now += ms;
+		n += 10;
+	}
+	CU_ASSERT_EQUAL(naps, 12);
+	linger_begin(&l, now, 0);
+	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, LINGER_FEW), 0); /* a thousand a second */
+	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, LINGER_MANY), 0);
+	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, 20), LINGER_NAP_US);
+	CU_ASSERT_EQUAL(linger_nap_us(&l, now + 2 * ms, 20), 0); /* a window of 20: in vain */
+	l.hurry_ns = now + 1000 * ms;
+	linger_begin(&l, now, 0);
+	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, 20), 0);
+}
+
 static CU_TestInfo tests[] = {
+	{ "many share naps", test_naps },
 	{ "few messages wait for more", test_few_wait },
 	{ "unless the broker's window is too small for that", test_a_window_of_one },
 	{ "steady sensors are not taken for a small window", test_steady },
