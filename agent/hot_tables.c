@@ -81,9 +81,22 @@ static struct entry *find(struct hot_tables *hot, const struct model *model)
 	return hot->last = entry;
 }
 
+/* What its tables take, or as long as nobody knows, what the smallest take that are there: a model
+ * that speaks seldom is not tabulated in vain each time. */
+static size_t needs_of(const struct hot_tables *hot, const struct entry *entry)
+{
+	size_t least = entry->needs;
+
+	if (least > 0)
+		return least;
+	for (struct entry *one = hot->table; one; one = one->hh.next)
+		if (one->tables && (least == 0 || one->needs < least))
+			least = one->needs;
+	return least;
+}
+
 /* Who scored least lately of those with tables, and less than half of what `entry` did; NULL:
- * nobody.
- */
+ * nobody. */
 static struct entry *colder_than(const struct hot_tables *hot, const struct entry *entry)
 {
 	struct entry *cold = NULL;
@@ -97,12 +110,12 @@ static struct entry *colder_than(const struct hot_tables *hot, const struct entr
 
 static bool may_have_room(const struct hot_tables *hot, const struct entry *entry)
 {
-	size_t room = hot->bytes_max - hot->bytes;
+	size_t room = hot->bytes_max - hot->bytes, needs = needs_of(hot, entry);
 
-	for (struct entry *one = hot->table; one && room < entry->needs; one = one->hh.next)
+	for (struct entry *one = hot->table; one && room < needs; one = one->hh.next)
 		if (one->tables && one->scores < entry->scores / 2)
 			room += one->needs;
-	return room >= entry->needs;
+	return room >= needs;
 }
 
 /* Gives the model tables, if there is room or others deserve theirs less. */
