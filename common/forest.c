@@ -166,22 +166,25 @@ static bool make_codes(struct forest *f, double *split)
 {
 	const struct forest_columns *c = &f->columns;
 	size_t edges = 0;
+	double *next = split;
 
 	f->codes = malloc(c->features * sizeof(*f->codes));
 	if (!f->codes)
 		return false;
 	for (size_t i = 0; i < c->features; i++) {
-		codes_plan(&f->codes[i], c, i, split);
+		codes_plan(&f->codes[i], c, i, next);
+		next += f->codes[i].count;
 		edges += f->codes[i].edges;
 	}
 	f->edges = aligned_alloc(64, edges * sizeof(*f->edges));
 	if (!f->edges)
 		return false;
-	edges = 0;
+	double *edge = f->edges;
 	for (size_t i = 0; i < c->features; i++) {
-		f->codes[i].edge = f->edges + edges;
-		edges += f->codes[i].edges;
-		codes_fill(&f->codes[i], c, i, split);
+		f->codes[i].edge = edge;
+		edge += f->codes[i].edges;
+		codes_fill(&f->codes[i], split);
+		split += f->codes[i].count;
 	}
 	return true;
 }

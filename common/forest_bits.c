@@ -25,8 +25,7 @@ enum {
 	ROWS_BYTES = 4 << 20,
 	LINE = 64, /* bytes */
 	WORDS_LINE = LINE / 2,
-	FEATURES = 64, /* more are walked */
-	PASS = 4,      /* rows ANDed at once */
+	PASS = 4, /* rows ANDed at once */
 };
 
 struct column {
@@ -111,7 +110,7 @@ ALWAYS_INLINE void clear_strays(const struct forest_bits *bits, const uint32_t *
 /* A bit a tree is left, at most FOREST_TREES_MAX: no sum overflows. */
 ALWAYS_INLINE uint64_t sum_of(const struct forest_bits *bits, const double *x)
 {
-	uint32_t code[FEATURES];
+	uint32_t code[FOREST_FEATURES_MAX];
 	uint16_t t[WORDS_MAX] __attribute__((aligned(LINE))) UNINITIALIZED;
 	size_t words = words_of(bits);
 	int32_t low = 0, high = 0;
@@ -145,15 +144,14 @@ static uint64_t sum_baseline(const struct forest_bits *bits, const double *x)
 #define WIDE ",prefer-vector-width=512"
 #endif
 
-__attribute__((target("avx2,popcnt,bmi,bmi2"))) static uint64_t sum_avx2(
+__attribute__((target("avx2"))) static uint64_t sum_avx2(
 	const struct forest_bits *bits, const double *x)
 {
 	return sum_of(bits, x);
 }
 
-__attribute__((target(
-	"avx2,popcnt,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq" WIDE))) static uint64_t
-sum_avx512(const struct forest_bits *bits, const double *x)
+__attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl" WIDE))) static uint64_t sum_avx512(
+	const struct forest_bits *bits, const double *x)
 {
 	return sum_of(bits, x);
 }
@@ -164,10 +162,11 @@ static bits_kernel *kernel_of(enum bits_level level)
 	if (level == BITS_BASELINE)
 		return sum_baseline;
 #if defined(__x86_64__)
-	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") &&
-		__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+	bool avx2 = __builtin_cpu_supports("avx2");
 	if (level == BITS_AVX2 && avx2)
 		return sum_avx2;
+	/* VPOPCNTDQ is not used: processors that have it don't lower their clock for wide vectors.
+	 */
 	if (level == BITS_AVX512 && avx2 && __builtin_cpu_supports("avx512bw") &&
 		__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
 		__builtin_cpu_supports("avx512vpopcntdq"))
@@ -404,18 +403,22 @@ static bool build(struct forest_bits *bits, const struct forest_columns *c, cons
 	size_t bytes_max, const struct scratch *s)
 {
 	size_t edges = 0;
+	double *split = s->split;
 
 	for (size_t f = 0; f < c->features; f++) {
-		codes_plan(&bits->column[f].codes, c, f, s->split);
+		codes_plan(&bits->column[f].codes, c, f, split);
+		split += bits->column[f].codes.count;
 		edges += bits->column[f].codes.edges;
 	}
 	size_t rows = place_bits(bits, c, leaf, s->bit) ? choose_stride(bits, bytes_max) : 0;
 	if (rows == 0 || !make_block(bits, edges, rows))
 		return false;
 	fill_weights(bits, c, leaf, s->bit);
+	split = s->split;
 	for (size_t f = 0; f < c->features; f++) {
 		struct column *column = &bits->column[f];
-		codes_fill(&column->codes, c, f, s->split);
+		codes_fill(&column->codes, split);
+		split += column->codes.count;
 		make_intervals(column, c, f, s->low, s->high);
 		fill_rows(bits, column, c, s->bit, s->low, s->high);
 		if (bits->shift > 0 && !make_cleared(bits, column, c, s->bit, s->low, s->high))
@@ -427,7 +430,7 @@ static bool build(struct forest_bits *bits, const struct forest_columns *c, cons
 struct forest_bits *forest_bits_create(
 	const struct forest_columns *c, const uint32_t *leaf, size_t bytes_max)
 {
-	if (c->features > FEATURES)
+	if (c->features > FOREST_FEATURES_MAX)
 		return NULL;
 	struct forest_bits *bits = calloc(1, sizeof(*bits) + c->features * sizeof(*bits->column));
 	uint32_t *index = malloc(3 * c->nodes * sizeof(*index));

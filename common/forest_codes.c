@@ -33,11 +33,10 @@ void codes_plan(struct codes *codes, const struct forest_columns *c, size_t f, d
 	codes->edges = (uint32_t)total;
 }
 
-void codes_fill(struct codes *codes, const struct forest_columns *c, size_t f, double *split)
+void codes_fill(struct codes *codes, const double *split)
 {
 	size_t end = codes->edges, apart = 1;
 
-	(void)distinct_splits(c, f, split);
 	for (uint32_t k = codes->levels; k-- > 0; apart *= CODES_RUNG) {
 		for (size_t i = 0; codes->level[k] + i < end; i++) {
 			size_t of = (i + 1) * apart - 1;

@@ -21,10 +21,12 @@ struct codes {
 	uint32_t count;                   /* of the last one: splits */
 };
 
-/* Counts the splits of feature f and lays out the levels: edge[edges] is to be given to it, at a
- * whole cache line, and filled. split[c->nodes]: scratch. */
+/* Puts the splits of feature f into split[count], each once, ascending, and lays out the levels:
+ * edge[edges] is to be given to it, at a whole cache line, and filled from them. While it sorts it
+ * needs room for every node of the feature; c->nodes have room for the splits of all features one
+ * behind the other. */
 void codes_plan(struct codes *codes, const struct forest_columns *c, size_t f, double *split);
-void codes_fill(struct codes *codes, const struct forest_columns *c, size_t f, double *split);
+void codes_fill(struct codes *codes, const double *split);
 
 /* In a header because each level of forest_bits compiles it for its own vectors. */
 static inline __attribute__((always_inline)) uint32_t code_of(const struct codes *codes, double x)
