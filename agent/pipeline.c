@@ -248,6 +248,7 @@ enum status pipeline_run(struct pipeline *p, const struct models *models, struct
 	p->change_count = 0;
 	if (p->in_outbox)
 		outbox_pump(p->options.outbox);
+	judge_by(p, models); /* ticks and commands go by the plant's, not by the last machine's */
 	return STATUS_OK;
 }
 
