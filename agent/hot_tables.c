@@ -56,7 +56,9 @@ void hot_tables_destroy(struct hot_tables *hot)
 	if (!hot)
 		return;
 	HASH_ITER(hh, hot->table, entry, next)
-	forget(hot, entry);
+	{
+		forget(hot, entry);
+	}
 	free(hot);
 }
 
@@ -95,6 +97,12 @@ static size_t needs_of(const struct hot_tables *hot, const struct entry *entry)
 	return least;
 }
 
+/* Deserves its tables less than `entry` does. */
+static bool is_colder(const struct entry *one, const struct entry *entry)
+{
+	return one->tables && one->scores < entry->scores / 2;
+}
+
 /* Who scored least lately of those with tables, and less than half of what `entry` did; NULL:
  * nobody. */
 static struct entry *colder_than(const struct hot_tables *hot, const struct entry *entry)
@@ -102,8 +110,7 @@ static struct entry *colder_than(const struct hot_tables *hot, const struct entr
 	struct entry *cold = NULL;
 
 	for (struct entry *one = hot->table; one; one = one->hh.next)
-		if (one->tables && one->scores < entry->scores / 2 &&
-			(!cold || one->scores < cold->scores))
+		if (is_colder(one, entry) && (!cold || one->scores < cold->scores))
 			cold = one;
 	return cold;
 }
@@ -113,7 +120,7 @@ static bool may_have_room(const struct hot_tables *hot, const struct entry *entr
 	size_t room = hot->bytes_max - hot->bytes, needs = needs_of(hot, entry);
 
 	for (struct entry *one = hot->table; one && room < needs; one = one->hh.next)
-		if (one->tables && one->scores < entry->scores / 2)
+		if (is_colder(one, entry))
 			room += one->needs;
 	return room >= needs;
 }

@@ -6,8 +6,8 @@
 #include "agent/metrics.h"
 #include "agent/model_slot.h"
 
-/* Loads the models into the slot, counts and logs it; id takes the usual model's. On failure the
- * old model stays and *why has the sentence. */
+/* Loads the models into the slot, counts and logs that; id takes the usual model's. On failure the
+ * old models stay and *why has the sentence. */
 enum status reload_model(struct model_slot *slot, const struct model_paths *paths,
 	struct metrics *metrics, const char *asker, char id[MODEL_ID_SIZE],
 	struct why *why) MUST_USE;
