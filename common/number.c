@@ -6,36 +6,103 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* printf's %g writes no exponent from 1e-4 on, and 15 digits reach behind the point below 1e9. */
+static bool is_plain(double value)
+{
+	double size = fabs(value);
+
+	return size >= 1e-4 && size < 1e9;
+}
+
+/* digits / 10^places, at least one of them before the point. */
+static size_t write_decimal(uint64_t digits, size_t places, bool negative, char *out)
+{
+	char reversed[NUMBER_TEXT_SIZE];
+	size_t n = 0, len = 0;
+
+	for (uint64_t rest = digits; rest > 0 || n <= places; rest /= 10) {
+		reversed[len++] = (char)('0' + rest % 10);
+		if (++n == places)
+			reversed[len++] = '.';
+	}
+	if (negative)
+		reversed[len++] = '-';
+	for (size_t i = 0; i < len; i++)
+		out[i] = reversed[len - 1 - i];
+	out[len] = '\0';
+	return len;
+}
+
 /* What sensors send, up to 15 digits and 6 of them behind the point: digits / 10^places is rounded
  * once, as strtod would, and the first that gives `value` is the shortest. The same text as the
  * printf below, in a tenth of its time. 0: another kind of number. */
-static size_t format_short(double value, char out[NUMBER_TEXT_SIZE])
+static size_t format_short(double value, char *out)
 {
 	static const double power[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6 };
 	enum { PLACES = sizeof(power) / sizeof(power[0]) };
 	double size = fabs(value);
-	char reversed[32];
-	size_t places = 0, n = 0, len = 0;
+	size_t places = 0;
 
-	/* printf's %g writes an exponent below; above lies more than 15 digits. */
-	if (!(size >= 1e-4 || size == 0) || size >= 1e9)
+	if (size != 0 && !is_plain(value))
 		return 0;
 	double digits = nearbyint(size);
 	while (places + 1 < PLACES && digits / power[places] != size)
 		digits = nearbyint(size * power[++places]);
 	if (digits / power[places] != size)
 		return 0;
-	for (uint64_t rest = (uint64_t)digits; rest > 0 || n <= places; rest /= 10) {
-		reversed[len++] = (char)('0' + rest % 10);
-		if (++n == places)
-			reversed[len++] = '.';
+	return write_decimal((uint64_t)digits, places, signbit(value), out);
+}
+
+__extension__ typedef unsigned __int128 wide;
+
+/* fraction / 2^shift to `places` decimals, ties to even. Whether a reader gets the same double
+ * back: it is no further away than half a unit of the fraction, as a tie that goes to the even one
+ * may be. */
+static bool round_at(uint64_t fraction, unsigned shift, wide power, uint64_t *digits)
+{
+	wide scaled = fraction * power, one = (wide)1 << shift;
+	wide rest = scaled & (one - 1);
+
+	*digits = (uint64_t)(scaled >> shift);
+	if (2 * rest > one || (2 * rest == one && *digits % 2 == 1)) {
+		++*digits;
+		rest = one - rest;
 	}
-	if (signbit(value))
-		reversed[len++] = '-';
-	for (size_t i = 0; i < len; i++)
-		out[i] = reversed[len - 1 - i];
-	out[len] = '\0';
-	return len;
+	return fraction % 2 == 0 ? 2 * rest <= power : 2 * rest < power;
+}
+
+/* What scores are, 16 or 17 digits: value = fraction / 2^shift exactly, so that rounding and the
+ * question whether it reads back are a few operations on 128 bits. The same text as the printf
+ * below, in a tenth of its time. 0: another kind of number; so are powers of two, whose lower
+ * neighbour is nearer. */
+static size_t format_exact(double value, char *out)
+{
+	enum { POWERS = 14, LEAST = -4, DIGITS_MIN = 15, DIGITS_MAX = 17 };
+	static const double power[POWERS] = { 1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3, 1e4, 1e5,
+		1e6, 1e7, 1e8, 1e9 };
+	int exponent;
+	size_t whole = 0; /* 10^(LEAST + whole) is the power of the first digit */
+	uint64_t digits;
+
+	if (!is_plain(value))
+		return 0;
+	uint64_t fraction = (uint64_t)ldexp(frexp(fabs(value), &exponent), DBL_MANT_DIG);
+	if (fraction == UINT64_C(1) << (DBL_MANT_DIG - 1))
+		return 0;
+	while (fabs(value) >= power[whole + 1])
+		whole++;
+	size_t places = (size_t)(DIGITS_MIN - 1 - LEAST) - whole;
+	wide scale = 1;
+	for (size_t i = 0; i < places; i++)
+		scale *= 10;
+	for (int n = DIGITS_MIN; n <= DIGITS_MAX; n++, places++, scale *= 10) {
+		if (!round_at(fraction, (unsigned)(DBL_MANT_DIG - exponent), scale, &digits))
+			continue;
+		for (; digits % 10 == 0 && places > 0; places--)
+			digits /= 10;
+		return write_decimal(digits, places, value < 0, out);
+	}
+	return 0;
 }
 
 size_t number_format(double value, char out[NUMBER_TEXT_SIZE])
@@ -45,6 +112,8 @@ size_t number_format(double value, char out[NUMBER_TEXT_SIZE])
 		return 4;
 	}
 	size_t len = format_short(value, out);
+	if (len == 0)
+		len = format_exact(value, out);
 	if (len > 0)
 		return len;
 	int n = 0;

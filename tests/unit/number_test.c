@@ -91,6 +91,30 @@ static void test_short(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* Scores have all the digits of a double: the first of printf's that reads back. */
+static void test_long(void)
+{
+	char out[NUMBER_TEXT_SIZE], expected[NUMBER_TEXT_SIZE];
+	struct rng rng;
+	size_t wrong = 0;
+
+	rng_seed(&rng, 2029);
+	for (int i = 0; i < 600000; i++) {
+		/* Any fraction, or half a decimal, which rounding decides by the even digit. */
+		double value = rng_below(&rng, 3)
+			? ldexp((double)(rng_next(&rng) >> 11), -24 - (int)rng_below(&rng, 44))
+			: ldexp((double)(rng_next(&rng) >> 40 | 1), -(int)rng_below(&rng, 38));
+		for (int digits = 15; digits <= 17; digits++) {
+			snprintf(expected, sizeof(expected), "%.*g", digits, value);
+			if (strtod(expected, NULL) == value)
+				break;
+		}
+		number_format(-value, out);
+		wrong += out[0] != '-' || strcmp(out + 1, expected) != 0;
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+}
+
 static void test_random_bits(void)
 {
 	struct rng rng;
@@ -322,6 +346,7 @@ static void test_sort(void)
 static CU_TestInfo cases[] = {
 	{ "numbers are written as JSON has them, null for what is none", test_format_table },
 	{ "a sensor's number is written as printf would", test_short },
+	{ "a score is written as printf would", test_long },
 	{ "two million random doubles read back, and no shorter", test_random_bits },
 	{ "values of two decimals are written with two decimals", test_sensor_values },
 	{ "subnormals read back, and no shorter", test_subnormals },
