@@ -3,11 +3,14 @@
  * waits for a PUBACK but the broker, whose window (20 messages, if nobody set it) LINGER_FEW hardly
  * touch.
  *
- * Where the window is smaller, nothing comes while we wait and the next message comes as soon as we
- * acknowledge. Seen so LINGER_IN_A_ROW times, and for LINGER_HURRY_S nothing waits.
+ * Where messages come one behind the other more of them may share: twice as many as the last time,
+ * up to LINGER_MANY, as long as none is missed. A silence, of LINGER_GAPS of the batch's mean
+ * distances, may mean that the window is full: the batch ends, half of it is enough, and that grows
+ * no more for LINGER_GROW_S.
  *
- * Where messages come fast, each would wake the worker and each few would have a commit: the worker
- * naps instead, and takes what came meanwhile at once.
+ * Where the window is smaller than LINGER_FEW, nothing comes while we wait and the next message
+ * comes as soon as we acknowledge. Seen so LINGER_IN_A_ROW times, and for LINGER_HURRY_S nothing
+ * waits.
  *
  * Pure: time comes in, monotonic, in nanoseconds. One thread's. */
 #ifndef ISOLDE_AGENT_LINGER_H
@@ -20,18 +23,21 @@
 enum {
 	LINGER_MS = 400,
 	LINGER_FEW = 8,
+	LINGER_MANY = 200,
+	LINGER_GAPS = 8,
+	LINGER_SILENCE_MS = 10, /* no shorter */
+	LINGER_GROW_S = 10,
 	LINGER_AT_ONCE_MS = 20,
 	LINGER_IN_A_ROW = 4,
 	LINGER_HURRY_S = 60,
-	LINGER_MANY = 200,    /* are enough for a commit */
-	LINGER_NAP_US = 1000, /* while messages come at that for LINGER_FEW of them, or faster */
-	LINGER_NAPS_MS = 12,  /* no longer in a batch */
 };
 
 struct linger {
 	int64_t first_ns, last_ns; /* when the batch in hand began, when it last grew */
+	size_t n;                  /* messages in it */
+	size_t enough;             /* for a commit; 0: LINGER_FEW */
+	int64_t grow_ns;           /* until then that does not grow */
 	int64_t hurry_ns;          /* until then nothing waits */
-	size_t napped;     /* messages of the batch in hand at its last nap, 0: there was none */
 	bool in_vain;      /* the last batch waited to the end, and half of it for nothing */
 	unsigned in_a_row; /* such batches after whose acknowledgement the next began at once */
 };
@@ -40,11 +46,7 @@ struct linger {
 void linger_begin(struct linger *linger, int64_t now_ns, int64_t acknowledged_ns);
 
 /* How long a batch of `n` may wait for more, 0: not at all. */
-int linger_ms(const struct linger *linger, int64_t now_ns, size_t n);
-
-/* How long a batch of `n` may sleep before it looks for more, in microseconds, 0: not at all. A nap
- * that brought nothing was the last of its batch. */
-int linger_nap_us(struct linger *linger, int64_t now_ns, size_t n);
+int linger_ms(struct linger *linger, int64_t now_ns, size_t n);
 
 /* It has waited, and `grew` or not. */
 void linger_waited(struct linger *linger, int64_t now_ns, bool grew);

@@ -134,6 +134,7 @@ struct agent {
 	struct desk *desk;
 	int64_t began_ns;
 	bool ready;
+	size_t unwoken;         /* Paho's: messages that the worker has not been woken for */
 	uint64_t info_connects; /* of the connection the info was published on */
 	char info_model[MODEL_ID_SIZE];
 	size_t info_own;
@@ -167,10 +168,11 @@ static void note_broker(struct agent *agent, const struct mqtt_message *in)
 		metrics_set(agent->metrics, METRIC_BROKER_DROPPED, dropped);
 }
 
-/* Paho's thread: copies and returns. */
-static void on_message(void *context, const struct mqtt_message *in)
+/* The worker is woken for many messages at once where they come so, but need not wait for all. */
+enum { WAKE_FOR = 16 };
+
+static void receive(struct agent *agent, const struct mqtt_message *in)
 {
-	struct agent *agent = context;
 	struct message message = {
 		.received_ms = time_now_ms(),
 		.received_ns = time_monotonic_ns(),
@@ -201,6 +203,18 @@ static void on_message(void *context, const struct mqtt_message *in)
 	if (queue_admit(agent->requests_queue, &message, &dropped))
 		(void)queue_push(agent->requests_queue, &message);
 	queue_nudge(agent->queue);
+}
+
+/* Paho's thread: copies and returns. */
+static void on_message(void *context, const struct mqtt_message *in)
+{
+	struct agent *agent = context;
+
+	receive(agent, in);
+	if (in->more && ++agent->unwoken < WAKE_FOR)
+		return;
+	agent->unwoken = 0;
+	queue_wake(agent->queue);
 }
 
 static bool on_publish(

@@ -331,10 +331,13 @@ bool queue_push(struct queue *queue, const struct message *message)
 		put(queue, message->payload, kept.len);
 	}
 	pthread_mutex_unlock(&queue->lock);
-	/* Not under the lock: who wakes would have to wait for it at once. */
-	if (taken)
-		pthread_cond_signal(&queue->pushed);
 	return taken;
+}
+
+/* Not under the lock: who wakes would have to wait for it at once. */
+void queue_wake(struct queue *queue)
+{
+	pthread_cond_signal(&queue->pushed);
 }
 
 static void wait_for_message(struct queue *queue, int timeout_ms)

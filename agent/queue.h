@@ -48,8 +48,10 @@ enum { QUEUE_TOPIC_MAX = 512 };
 bool queue_admit(struct queue *queue, const struct message *message, size_t *dropped) MUST_USE;
 
 /* Copies. Payloads are cut at PAYLOAD_MAX, topics at QUEUE_TOPIC_MAX. False: not taken, because its
- * topic has had its share or the queue is closed. */
+ * topic has had its share or the queue is closed. Who waits does not hear of it before
+ * queue_wake. */
 bool queue_push(struct queue *queue, const struct message *message);
+void queue_wake(struct queue *queue); /* after the last of a few pushes */
 
 /* How many were refused, since it last said so; 0 until the queue is empty, when it is time to ask
  * the broker for them. */

@@ -200,15 +200,13 @@ static bool more(void *context, struct batch *batch)
 	struct worker *w = context;
 	size_t before = batch->n;
 	int64_t now = time_monotonic_ns();
-	bool calm = w->failing_ns == 0 && !queue_closed(w->options.queue);
+	bool calm =
+		w->failing_ns == 0 && before < w->options.batch && !queue_closed(w->options.queue);
 	int wait_ms = calm ? linger_ms(&w->linger, now, before) : 0;
 
 	atomic_store(&w->options.health->beat_ns, now);
-	int nap_us = calm ? linger_nap_us(&w->linger, now, before) : 0;
-	if ((wait_ms > 0 || nap_us > 0) && w->options.desk && !desk_may_wait(w->options.desk))
-		wait_ms = nap_us = 0;
-	if (nap_us > 0)
-		nanosleep(&(struct timespec){ .tv_nsec = nap_us * 1000L }, NULL);
+	if (wait_ms > 0 && w->options.desk && !desk_may_wait(w->options.desk))
+		wait_ms = 0;
 	batch->n = queue_pop_more(w->options.queue, wait_ms, w->options.batch, &batch->messages);
 	if (wait_ms > 0)
 		linger_waited(&w->linger, time_monotonic_ns(), batch->n > before);

@@ -5,6 +5,7 @@
 #include "common/mqtt.h"
 #include "common/log.h"
 #include "common/mqtt_ack.h"
+#include "common/mqtt_ahead.h"
 #include "common/mqtt_socket.h"
 #include "common/mqtt_tls.h"
 #include "common/timeutil.h"
@@ -170,6 +171,7 @@ static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_messa
 		.len = (size_t)message->payloadlen,
 		.qos = message->qos,
 		.retained = message->retained != 0,
+		.more = mqtt_ahead_more(),
 		.receipt = { .packet_id = message->msgid },
 	};
 

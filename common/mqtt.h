@@ -29,6 +29,7 @@ struct mqtt_message {
 	size_t len;
 	int qos;
 	bool retained;
+	bool more;                   /* another is at hand and follows at once */
 	struct mqtt_receipt receipt; /* to acknowledge it with; packet id 0 at QoS 0 */
 };
 typedef void mqtt_on_message(void *context, const struct mqtt_message *message);

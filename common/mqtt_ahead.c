@@ -16,24 +16,40 @@
  * it is full the second question waits for room instead of data, so that nobody spins.
  *  - A second connection waits at most for what is kept of the first: it is read from the kernel
  *    only after a real poll() over both.
- *  - close() forgets what is kept; its messages were never acknowledged and come again. */
+ *  - close() forgets what is kept; its messages were never acknowledged and come again.
+ *
+ * A broker writes packet by packet, and each would wake the thread for itself: half of what
+ * receiving costs. So where bytes come fast, a thread that has read everything naps before it asks
+ * the kernel again, and then reads many packets at once. */
 #include "common/mqtt_ahead.h"
+#include "common/timeutil.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* Some hundred readings; the kernel hands out what is there, and twice as much gains nothing. */
 enum { AHEAD_SIZE = 16384 };
+
+enum {
+	NAP_US = 1000,
+	NAP_RATE = 500, /* bytes a millisecond, and more: some four readings */
+	RATE_MS = 2,    /* over which that is measured, at least */
+};
 
 struct ahead {
 	int fd;
 	int (*all_written)(int fd);
 	bool writable; /* at the last question whether it is */
 	size_t at, held;
+	int64_t since_ns; /* monotonic: `brought` bytes since then */
+	size_t brought;
+	bool fast, filled; /* the rate before that; the last recv() left some in the kernel */
 	struct ahead *next;
 	unsigned char data[AHEAD_SIZE];
 };
@@ -67,8 +83,9 @@ void mqtt_ahead_add(int fd, int (*all_written)(int fd))
 		return;
 	a->fd = fd;
 	a->all_written = all_written;
-	a->writable = false;
-	a->at = a->held = 0;
+	a->writable = a->fast = a->filled = false;
+	a->at = a->held = a->brought = 0;
+	a->since_ns = time_monotonic_ns();
 	pthread_mutex_lock(&lock);
 	a->next = sockets;
 	sockets = a;
@@ -98,6 +115,8 @@ static ssize_t take(struct ahead *a, void *out, size_t len)
 			return n;
 		a->at = 0;
 		a->held = (size_t)n;
+		a->brought += a->held;
+		a->filled = a->held == sizeof(a->data);
 	}
 	size_t n = len < a->held ? len : a->held;
 	memcpy(out, a->data + a->at, n);
@@ -115,6 +134,21 @@ ssize_t __wrap_recv(int fd, void *out, size_t len, int flags)
 	ssize_t n = ours ? take(a, out, len) : 0;
 	pthread_mutex_unlock(&lock);
 	return ours ? n : __real_recv(fd, out, len, flags);
+}
+
+/* Whether a whole packet lies there, and is a PUBLISH. */
+static bool holds_publish(const unsigned char *data, size_t held)
+{
+	size_t length = 0;
+
+	if (held < 2 || data[0] >> 4 != 3)
+		return false;
+	for (size_t i = 1; i < held && i <= 4; i++) {
+		length |= (size_t)(data[i] & 0x7f) << 7 * (i - 1);
+		if (!(data[i] & 0x80))
+			return length <= held - i - 1;
+	}
+	return false;
 }
 
 /* ---- the two questions, under the lock ---- */
@@ -190,6 +224,42 @@ static void want_data(struct pollfd *fds, nfds_t n)
 	}
 }
 
+/* All that came is read, and more comes fast. */
+static bool may_nap(struct ahead *a, int64_t now)
+{
+	int64_t ms = (now - a->since_ns) / 1000000;
+
+	if (ms >= RATE_MS) {
+		a->fast = (int64_t)a->brought >= ms * NAP_RATE;
+		a->since_ns = now;
+		a->brought = 0;
+	}
+	return a->fast && !a->filled;
+}
+
+static bool all_may_nap(const struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+	int64_t now = time_monotonic_ns();
+	bool nap = n > 0 && timeout_ms * 1000 > NAP_US;
+
+	for (nfds_t i = 0; i < n; i++) {
+		struct ahead *a = find(fds[i].fd);
+		nap = a && fds[i].events & POLLIN && may_nap(a, now) && nap;
+	}
+	return nap;
+}
+
+bool mqtt_ahead_more(void)
+{
+	bool more = false;
+
+	pthread_mutex_lock(&lock);
+	for (const struct ahead *a = sockets; a && !more; a = a->next)
+		more = holds_publish(a->data + a->at, a->held);
+	pthread_mutex_unlock(&lock);
+	return more;
+}
+
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
 	pthread_mutex_lock(&lock);
@@ -197,11 +267,14 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 	bool writing = held && fds[0].events == POLLOUT;
 	int ready = writing ? ask_writable(fds, n) : held ? ask_readable(fds, n) : 0;
 	bool full = held && !writing && ready == 0;
+	bool nap = !held && all_may_nap(fds, n, timeout_ms);
 	if (full)
 		want_room(fds, n);
 	pthread_mutex_unlock(&lock);
 	if (writing || ready > 0)
 		return ready;
+	if (nap)
+		(void)nanosleep(&(struct timespec){ .tv_nsec = NAP_US * 1000L }, NULL);
 	ready = __real_poll(fds, n, timeout_ms);
 	if (full)
 		want_data(fds, n);

@@ -27,7 +27,8 @@ static void test_few_wait(void)
 	CU_ASSERT_EQUAL(batch(&l, 1000 * ms, 0, 20, 10), 1070 * ms); /* the eighth ends it */
 	CU_ASSERT_EQUAL(batch(&l, 2000 * ms, 0, 20, 100), 2400 * ms);
 	CU_ASSERT_EQUAL(batch(&l, 3000 * ms, 0, 20, 5000), 3400 * ms);
-	CU_ASSERT_EQUAL(linger_ms(&l, 3000 * ms, LINGER_FEW), 0);
+	linger_begin(&l, 3000 * ms, 0);
+	CU_ASSERT_EQUAL(linger_ms(&l, 3000 * ms, 2 * LINGER_FEW), 0); /* more than the first time */
 	CU_ASSERT_EQUAL(linger_ms(&l, 3000 * ms + 1, 1), 400);
 	CU_ASSERT_EQUAL(linger_ms(&l, 3400 * ms, 1), 0);
 }
@@ -67,33 +68,61 @@ static void test_steady(void)
 	}
 }
 
-/* Fast ones share a nap after the eighth, and a commit after 12 ms; slow ones don't nap. */
-static void test_naps(void)
+/* Sensors that send every millisecond: how many messages of theirs share the last of `batches`
+ * commits, the broker holding back what comes while `window` are unacknowledged. */
+static size_t share(struct linger *l, int64_t *now, size_t window, int batches)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < batches; i++) {
+		n = 1;
+		linger_begin(l, *now, 0);
+		for (int wait; (wait = linger_ms(l, *now, n)) > 0;) {
+			bool grew = n < window;
+			*now += (grew ? 1 : wait) * ms;
+			n += grew;
+			linger_waited(l, *now, grew);
+			if (!grew)
+				break;
+		}
+		*now += 2 * ms;
+	}
+	return n;
+}
+
+static void test_many_share(void)
 {
 	struct linger l = { 0 };
 	int64_t now = 5000 * ms;
-	size_t n = LINGER_FEW;
-	int naps = 0;
 
-	linger_begin(&l, now, 0);
-	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms / 2, LINGER_FEW - 1), 0);
-	for (now += ms / 2; linger_nap_us(&l, now, n) > 0; naps++) { /* ten a millisecond */
-		now += ms;
-		n += 10;
-	}
-	CU_ASSERT_EQUAL(naps, 12);
-	linger_begin(&l, now, 0);
-	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, LINGER_FEW), 0); /* a thousand a second */
-	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, LINGER_MANY), 0);
-	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, 20), LINGER_NAP_US);
-	CU_ASSERT_EQUAL(linger_nap_us(&l, now + 2 * ms, 20), 0); /* a window of 20: in vain */
-	l.hurry_ns = now + 1000 * ms;
-	linger_begin(&l, now, 0);
-	CU_ASSERT_EQUAL(linger_nap_us(&l, now + ms, 20), 0);
+	CU_ASSERT_EQUAL(share(&l, &now, 1000, 1), LINGER_FEW);
+	CU_ASSERT_EQUAL(share(&l, &now, 1000, 1), 2 * (size_t)LINGER_FEW);
+	CU_ASSERT_EQUAL(share(&l, &now, 1000, 10), LINGER_MANY);
+	CU_ASSERT_EQUAL(batch(&l, now, 0, 1000, 100), now + 400 * ms); /* slow ones as ever */
+}
+
+/* 20 messages: one silence of 10 ms, then half as many are enough for a while. */
+static void test_a_window_of_twenty(void)
+{
+	struct linger l = { 0 };
+	int64_t now = 5000 * ms;
+
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 2), 16);
+	int64_t began = now;
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 20);
+	CU_ASSERT_EQUAL(now - began, (19 + LINGER_SILENCE_MS + 2) * ms);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 10);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 100), 10);
+	CU_ASSERT_EQUAL(l.hurry_ns, 0);
+	now = l.grow_ns;
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 20); /* another try: just not too many */
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 20);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 10);
 }
 
 static CU_TestInfo tests[] = {
-	{ "many share naps", test_naps },
+	{ "many messages share a commit", test_many_share },
+	{ "as far as the broker's window lets them", test_a_window_of_twenty },
 	{ "few messages wait for more", test_few_wait },
 	{ "unless the broker's window is too small for that", test_a_window_of_one },
 	{ "steady sensors are not taken for a small window", test_steady },

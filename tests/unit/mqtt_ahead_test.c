@@ -234,7 +234,92 @@ static void test_two(void)
 	close_pair(b);
 }
 
+/* A packet of `type` with `len` bytes behind its head, of which it says so many. */
+static void send_packet(int fd, unsigned char type, size_t len)
+{
+	unsigned char packet[300] = { (unsigned char)(type << 4) };
+	size_t n = 1;
+
+	if (len >= 128)
+		packet[n++] = (unsigned char)(len % 128 | 0x80);
+	packet[n++] = (unsigned char)(len >= 128 ? len / 128 : len);
+	CU_ASSERT_EQUAL(send(fd, packet, n + len, 0), (ssize_t)(n + len));
+}
+
+static void test_more(void)
+{
+	enum { PUBLISH = 3, PUBACK = 4 };
+	int fd[2];
+	unsigned char got[300];
+
+	make_pair(fd, SOCK_NONBLOCK);
+	CU_ASSERT_FALSE(mqtt_ahead_more());
+	send_packet(fd[1], PUBLISH, 100);
+	send_packet(fd[1], PUBLISH, 200);
+	send_packet(fd[1], PUBACK, 2);
+	send_packet(fd[1], PUBLISH, 0);
+	CU_ASSERT_EQUAL(send(fd[1], "\x30\x05 1234", 6, 0), 6); /* of 7 */
+	CU_ASSERT_FALSE(mqtt_ahead_more());                     /* the kernel's yet */
+	CU_ASSERT_EQUAL(recv(fd[0], got, 102, 0), 102);
+	CU_ASSERT_TRUE(mqtt_ahead_more());
+	CU_ASSERT_EQUAL(recv(fd[0], got, 203, 0), 203);
+	CU_ASSERT_FALSE(mqtt_ahead_more()); /* no message */
+	CU_ASSERT_EQUAL(recv(fd[0], got, 4, 0), 4);
+	CU_ASSERT_TRUE(mqtt_ahead_more());
+	CU_ASSERT_EQUAL(recv(fd[0], got, 2, 0), 2);
+	CU_ASSERT_FALSE(mqtt_ahead_more()); /* not whole */
+	close_pair(fd);
+	CU_ASSERT_FALSE(mqtt_ahead_more());
+}
+
+static int64_t wait_for_text(const int fd[2])
+{
+	send_text(fd[1], "text");
+	CU_ASSERT_EQUAL(may_write(fd[0]), POLLOUT);
+	int64_t began_ns = time_monotonic_ns();
+	CU_ASSERT_EQUAL(may_read(fd[0], 10000), POLLIN);
+	return time_monotonic_ns() - began_ns;
+}
+
+/* Ten times the rate that naps, for longer than it is measured. */
+static void stream(const int fd[2])
+{
+	static const char data[1000];
+	static char got[sizeof(data)];
+	int64_t began_ns = time_monotonic_ns(), sent = 0;
+
+	while (time_monotonic_ns() - began_ns < 10000000 ||
+		sent < (time_monotonic_ns() - began_ns) / 1000000 * 5000) {
+		CU_ASSERT_EQUAL(send(fd[1], data, sizeof(data), 0), (ssize_t)sizeof(data));
+		CU_ASSERT_EQUAL(recv(fd[0], got, sizeof(got), 0), (ssize_t)sizeof(got));
+		sent += (int64_t)sizeof(data);
+	}
+}
+
+static void test_naps(void)
+{
+	int fd[2];
+	char got[8];
+
+	make_pair(fd, SOCK_NONBLOCK);
+	stream(fd);
+	CU_ASSERT_TRUE(wait_for_text(fd) >= 1000000);
+	CU_ASSERT_EQUAL(recv(fd[0], got, sizeof(got), 0), 4);
+	for (int i = 0; i < 2;
+		i++) /* the stream is over: seen after a few milliseconds of little */
+		CU_ASSERT_EQUAL(may_read(fd[0], 5), 0);
+	bool at_once = false;
+	for (int i = 0; i < 1000 && !at_once; i++) { /* but for what the machine is busy with */
+		at_once = wait_for_text(fd) < 1000000;
+		CU_ASSERT_EQUAL(recv(fd[0], got, sizeof(got), 0), 4);
+	}
+	CU_ASSERT_TRUE(at_once);
+	close_pair(fd);
+}
+
 static CU_TestInfo cases[] = {
+	{ "it knows a message that follows at once", test_more },
+	{ "where bytes come fast it naps", test_naps },
 	{ "one read brings all there is", test_many_at_once },
 	{ "the end comes behind the data", test_end },
 	{ "large pieces arrive whole and in order", test_large },

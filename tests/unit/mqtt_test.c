@@ -151,8 +151,8 @@ struct kept {
 
 struct client {
 	struct mqtt *mqtt;
-	pthread_mutex_t lock; /* of what follows; the callbacks are on Paho's threads */
-	size_t messages;
+	pthread_mutex_t lock;  /* of what follows; the callbacks are on Paho's threads */
+	size_t messages, last; /* the last ones: nothing followed at once */
 	struct kept kept[KEPT_MAX];
 	size_t ended, delivered, repeated;
 	bool token[TOKENS_MAX]; /* came to its end */
@@ -175,6 +175,7 @@ static void on_message(void *context, const struct mqtt_message *m)
 		k->receipt = m->receipt;
 	}
 	c->messages++;
+	c->last += !m->more;
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -463,6 +464,40 @@ static void test_publish_subscribe(void)
 	CU_ASSERT_TRUE(kept_of(late, 0).retained);
 	CU_ASSERT_STRING_EQUAL(kept_of(late, 0).payload, "one");
 	stop(late);
+	stop(s);
+	kill_broker(&b);
+}
+
+/* Since the last call. */
+static size_t lasts_of(struct client *c)
+{
+	pthread_mutex_lock(&c->lock);
+	size_t n = c->last;
+	c->last = 0;
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
+/* Who is woken for many messages at once is woken for the last of them. */
+static void test_last(void)
+{
+	if (skip_without_broker())
+		return;
+	struct broker b = run_broker("");
+	struct client *p = publisher(&b, "pub"), *s = subscriber(&b, "sub", "factory/+/reading");
+	size_t sent = 0, lasts = 0;
+
+	for (int burst = 0; burst < 20; burst++) {
+		for (int i = 0; i < 20; i++, sent++)
+			CU_ASSERT_EQUAL(
+				publish(p, "factory/a/reading", "one", 0, false, sent), STATUS_OK);
+		WAIT_FOR(messages_of(s) == sent);
+		size_t n = lasts_of(s);
+		CU_ASSERT_TRUE(n > 0);
+		lasts += n;
+	}
+	CU_ASSERT_TRUE(lasts < sent); /* not every message was */
+	stop(p);
 	stop(s);
 	kill_broker(&b);
 }
@@ -1283,6 +1318,7 @@ static CU_TestInfo cases[] = {
 	{ "a password in a url is not repeated", test_secret_url },
 	{ "before its start nothing is sent", test_not_started },
 	{ "what is published is received as it was sent", test_publish_subscribe },
+	{ "the last of many messages is known", test_last },
 	{ "several filters are subscribed together", test_filters },
 	{ "birth and goodbye are retained", test_birth_goodbye },
 	{ "the last will speaks for a killed client", test_last_will },

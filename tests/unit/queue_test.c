@@ -37,6 +37,7 @@ static int push_qos(
 	if (!queue_admit(queue, &message, &dropped))
 		return -1;
 	bool taken = queue_push(queue, &message);
+	queue_wake(queue);
 	return (int)dropped + !taken;
 }
 
