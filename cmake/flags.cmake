@@ -56,10 +56,12 @@ elseif(CMAKE_BUILD_TYPE STREQUAL Release)
 	# What nobody calls is left out, and what only a debugger reads goes with the debug symbols: a
 	# stripped program has no tables for unwinding, and 24 bytes a relocation become one bit.
 	add_compile_options(-ffunction-sections -fdata-sections)
+	add_flag_if_known(-Oz)
 	foreach(flag -fno-asynchronous-unwind-tables -fno-unwind-tables)
 		add_flag_if_known(${flag})
 	endforeach()
-	foreach(flag -Wl,--gc-sections -Wl,-z,pack-relative-relocs)
+	foreach(flag -Wl,--gc-sections -Wl,-z,pack-relative-relocs
+			-Wl,-T,${PROJECT_SOURCE_DIR}/cmake/no_unwinding.ld)
 		add_linker_flag_if_known(${flag})
 	endforeach()
 	# A CMake policy leaves -pie to us.

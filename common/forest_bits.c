@@ -13,6 +13,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <sys/platform/x86.h> /* glibc's: gcc's own is 5 KB of program */
+#endif
 
 enum {
 	WORDS_MAX =
@@ -162,14 +165,14 @@ static bits_kernel *kernel_of(enum bits_level level)
 	if (level == BITS_BASELINE)
 		return sum_baseline;
 #if defined(__x86_64__)
-	bool avx2 = __builtin_cpu_supports("avx2");
+	bool avx2 = CPU_FEATURE_ACTIVE(AVX2);
 	if (level == BITS_AVX2 && avx2)
 		return sum_avx2;
 	/* VPOPCNTDQ is not used: processors that have it don't lower their clock for wide vectors.
 	 */
-	if (level == BITS_AVX512 && avx2 && __builtin_cpu_supports("avx512bw") &&
-		__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-		__builtin_cpu_supports("avx512vpopcntdq"))
+	if (level == BITS_AVX512 && avx2 && CPU_FEATURE_ACTIVE(AVX512BW) &&
+		CPU_FEATURE_ACTIVE(AVX512DQ) && CPU_FEATURE_ACTIVE(AVX512VL) &&
+		CPU_FEATURE_ACTIVE(AVX512_VPOPCNTDQ))
 		return sum_avx512;
 #endif
 	return NULL;
