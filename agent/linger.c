@@ -2,24 +2,32 @@
 
 enum { NS_PER_MS = 1000000 };
 
+static size_t at_least_few(size_t n)
+{
+	return n > LINGER_FEW ? n : LINGER_FEW;
+}
+
 static size_t enough(const struct linger *linger)
 {
-	return linger->enough ? linger->enough : LINGER_FEW;
+	return at_least_few(linger->enough);
 }
 
 void linger_begin(struct linger *linger, int64_t now_ns, int64_t acknowledged_ns)
 {
-	bool at_once = linger->in_vain && acknowledged_ns > linger->last_ns &&
-		now_ns - acknowledged_ns < (int64_t)LINGER_AT_ONCE_MS * NS_PER_MS;
+	int64_t since_ns = acknowledged_ns > linger->last_ns ? now_ns - acknowledged_ns : INT64_MAX;
+	bool at_once = linger->in_vain && since_ns < (int64_t)LINGER_AT_ONCE_MS * NS_PER_MS;
 
 	linger->in_a_row = at_once ? linger->in_a_row + 1 : 0;
-	if (linger->n >= enough(linger) && now_ns >= linger->grow_ns) {
+	if (linger->silent && since_ns < (int64_t)LINGER_PROMPT_MS * NS_PER_MS) {
+		linger->enough = at_least_few(linger->n / 2);
+		linger->grow_ns = now_ns + LINGER_GROW_S * INT64_C(1000000000);
+	} else if (linger->n >= enough(linger) && now_ns >= linger->grow_ns) {
 		linger->enough = 2 * enough(linger);
 		if (linger->enough > LINGER_MANY)
 			linger->enough = LINGER_MANY;
 	}
 	linger->first_ns = linger->last_ns = now_ns;
-	linger->in_vain = false;
+	linger->in_vain = linger->silent = false;
 	linger->n = 0;
 	if (linger->in_a_row < LINGER_IN_A_ROW)
 		return;
@@ -59,8 +67,7 @@ void linger_waited(struct linger *linger, int64_t now_ns, bool grew)
 	int64_t silent_ns = now_ns - linger->last_ns;
 	if (linger->n < LINGER_FEW) {
 		linger->in_vain = silent_ns >= (int64_t)LINGER_MS / 2 * NS_PER_MS;
-	} else if (silent_ns >= patience_ns(linger, linger->n)) {
-		linger->enough = linger->n / 2 > LINGER_FEW ? linger->n / 2 : LINGER_FEW;
-		linger->grow_ns = now_ns + LINGER_GROW_S * INT64_C(1000000000);
+	} else {
+		linger->silent = silent_ns >= patience_ns(linger, linger->n);
 	}
 }

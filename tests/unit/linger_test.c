@@ -69,23 +69,26 @@ static void test_steady(void)
 }
 
 /* Sensors that send every millisecond: how many messages of theirs share the last of `batches`
- * commits, the broker holding back what comes while `window` are unacknowledged. */
-static size_t share(struct linger *l, int64_t *now, size_t window, int batches)
+ * commits, if no more than `most` come until the commit is acknowledged; those behind come
+ * `later_ms` after that. */
+static size_t share(struct linger *l, int64_t *now, size_t most, int later_ms, int batches)
 {
+	int64_t acknowledged = 0;
 	size_t n = 0;
 
 	for (int i = 0; i < batches; i++) {
 		n = 1;
-		linger_begin(l, *now, 0);
+		linger_begin(l, *now, acknowledged);
 		for (int wait; (wait = linger_ms(l, *now, n)) > 0;) {
-			bool grew = n < window;
+			bool grew = n < most;
 			*now += (grew ? 1 : wait) * ms;
 			n += grew;
 			linger_waited(l, *now, grew);
 			if (!grew)
 				break;
 		}
-		*now += 2 * ms;
+		acknowledged = *now + 3 * ms;
+		*now = acknowledged + later_ms * ms;
 	}
 	return n;
 }
@@ -95,33 +98,48 @@ static void test_many_share(void)
 	struct linger l = { 0 };
 	int64_t now = 5000 * ms;
 
-	CU_ASSERT_EQUAL(share(&l, &now, 1000, 1), LINGER_FEW);
-	CU_ASSERT_EQUAL(share(&l, &now, 1000, 1), 2 * (size_t)LINGER_FEW);
-	CU_ASSERT_EQUAL(share(&l, &now, 1000, 10), LINGER_MANY);
+	CU_ASSERT_EQUAL(share(&l, &now, 1000, 0, 1), LINGER_FEW);
+	CU_ASSERT_EQUAL(share(&l, &now, 1000, 0, 1), 2 * (size_t)LINGER_FEW);
+	CU_ASSERT_EQUAL(share(&l, &now, 1000, 0, 10), LINGER_MANY);
 	CU_ASSERT_EQUAL(batch(&l, now, 0, 1000, 100), now + 400 * ms); /* slow ones as ever */
 }
 
-/* 20 messages: one silence of 10 ms, then half as many are enough for a while. */
+/* 20 messages: one silence, then half as many are enough for a while. */
 static void test_a_window_of_twenty(void)
 {
 	struct linger l = { 0 };
 	int64_t now = 5000 * ms;
 
-	CU_ASSERT_EQUAL(share(&l, &now, 20, 2), 16);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 0, 2), 16);
 	int64_t began = now;
-	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 20);
-	CU_ASSERT_EQUAL(now - began, (19 + LINGER_SILENCE_MS + 2) * ms);
-	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 10);
-	CU_ASSERT_EQUAL(share(&l, &now, 20, 100), 10);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 0, 1), 20);
+	CU_ASSERT_EQUAL(now - began, (19 + LINGER_SILENCE_MS + 3) * ms);
+	linger_begin(&l, now, now - ms); /* what the broker held back */
+	CU_ASSERT_EQUAL(linger_ms(&l, now, 10), 0);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 0, 100), 10);
 	CU_ASSERT_EQUAL(l.hurry_ns, 0);
 	now = l.grow_ns;
-	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 20); /* another try: just not too many */
-	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 20);
-	CU_ASSERT_EQUAL(share(&l, &now, 20, 1), 10);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 0, 1), 20); /* just not too many */
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 0, 1), 20); /* another silence */
+	linger_begin(&l, now, now - ms);
+	CU_ASSERT_EQUAL(linger_ms(&l, now, 10), 0);
+}
+
+/* A broker that stops now and then, and goes on by itself, is not taken for one. */
+static void test_a_stall(void)
+{
+	struct linger l = { 0 };
+	int64_t now = 5000 * ms;
+
+	for (int i = 0; i < 20; i++) {
+		CU_ASSERT_EQUAL(share(&l, &now, 1000, 0, 10), LINGER_MANY);
+		CU_ASSERT_EQUAL(share(&l, &now, 50, LINGER_PROMPT_MS, 1), 50);
+	}
 }
 
 static CU_TestInfo tests[] = {
 	{ "many messages share a commit", test_many_share },
+	{ "a stall is not taken for a small window", test_a_stall },
 	{ "as far as the broker's window lets them", test_a_window_of_twenty },
 	{ "few messages wait for more", test_few_wait },
 	{ "unless the broker's window is too small for that", test_a_window_of_one },
