@@ -14,13 +14,15 @@ static size_t enough(const struct linger *linger)
 
 void linger_begin(struct linger *linger, int64_t now_ns, int64_t acknowledged_ns)
 {
-	int64_t since_ns = acknowledged_ns > linger->last_ns ? now_ns - acknowledged_ns : INT64_MAX;
-	bool at_once = linger->in_vain && since_ns < (int64_t)LINGER_AT_ONCE_MS * NS_PER_MS;
+	bool held = acknowledged_ns > linger->last_ns; /* the broker had all before it went on */
+	bool at_once = held && now_ns - acknowledged_ns < (int64_t)LINGER_AT_ONCE_MS * NS_PER_MS;
 
-	linger->in_a_row = at_once ? linger->in_a_row + 1 : 0;
-	if (linger->silent && since_ns < (int64_t)LINGER_PROMPT_MS * NS_PER_MS) {
+	linger->in_a_row = linger->in_vain && at_once ? linger->in_a_row + 1 : 0;
+	linger->silences = held ? linger->silences + linger->silent : 0;
+	if (linger->silent && held && (at_once || linger->silences >= LINGER_IN_A_ROW)) {
 		linger->enough = at_least_few(linger->n / 2);
 		linger->grow_ns = now_ns + LINGER_GROW_S * INT64_C(1000000000);
+		linger->silences = 0;
 	} else if (linger->n >= enough(linger) && now_ns >= linger->grow_ns) {
 		linger->enough = 2 * enough(linger);
 		if (linger->enough > LINGER_MANY)

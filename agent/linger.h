@@ -5,9 +5,10 @@
  *
  * Where messages come one behind the other more of them may share: twice as many as the last time,
  * up to LINGER_MANY, as long as none is missed. A silence, of LINGER_GAPS of the batch's mean
- * distances, ends the batch: the window may be full. It was if the next message comes promptly with
- * our acknowledgement (else it was a broker that writes its file, or sensors that rest): then half
- * of the batch is enough, and that grows no more for LINGER_GROW_S.
+ * distances, ends the batch: the window may be full. It was if the next message comes at once when
+ * we acknowledge, or, from a broker far away, if LINGER_IN_A_ROW times nothing came before (else it
+ * was a broker that writes its file, or sensors that rest): then half of the batch is enough, and
+ * that grows no more for LINGER_GROW_S.
  *
  * Where the window is smaller than LINGER_FEW, nothing comes while we wait and the next message
  * comes as soon as we acknowledge. Seen so LINGER_IN_A_ROW times, and for LINGER_HURRY_S nothing
@@ -27,7 +28,6 @@ enum {
 	LINGER_MANY = 200,
 	LINGER_GAPS = 8,
 	LINGER_SILENCE_MS = 20, /* no shorter */
-	LINGER_PROMPT_MS = 5,
 	LINGER_GROW_S = 60,
 	LINGER_AT_ONCE_MS = 20,
 	LINGER_IN_A_ROW = 4,
@@ -41,6 +41,7 @@ struct linger {
 	int64_t grow_ns;           /* until then that does not grow */
 	int64_t hurry_ns;          /* until then nothing waits */
 	bool silent;               /* a silence ended the last batch */
+	unsigned silences; /* since a message last came before all others were acknowledged */
 	bool in_vain;      /* the last batch waited to the end, and half of it for nothing */
 	unsigned in_a_row; /* such batches after whose acknowledgement the next began at once */
 };

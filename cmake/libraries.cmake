@@ -15,7 +15,7 @@ find_path(UTHASH_INCLUDE uthash.h REQUIRED)
 
 add_library(paho INTERFACE)
 target_link_libraries(paho INTERFACE ${PAHO_LIBRARY} OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
-target_link_options(paho INTERFACE -Wl,--wrap=usleep) # common/mqtt.c "Paho's nap" says why
+target_link_options(paho INTERFACE -Wl,--wrap=usleep) # common/mqtt_socket.c "Paho's nap" says why
 foreach(listened SSL_connect SSL_read X509_check_ip_asc) # common/mqtt_tls.h
 	target_link_options(paho INTERFACE -Wl,--wrap=${listened})
 endforeach()

@@ -14,13 +14,14 @@
  * It reads nothing while it may not write. With data kept the first question is answered without
  * the kernel, but for a socket that has an unfinished write: that one is asked as ever, and while
  * it is full the second question waits for room instead of data, so that nobody spins.
- *  - A second connection waits at most for what is kept of the first: it is read from the kernel
- *    only after a real poll() over both.
+ *  - A second connection waits at most for what is kept of the first, and a nap: it is read from
+ * the kernel only after a real poll() over both.
  *  - close() forgets what is kept; its messages were never acknowledged and come again.
  *
  * A broker writes packet by packet, and each would wake the thread for itself: half of what
  * receiving costs. So where bytes come fast, a thread that has read everything naps before it asks
- * the kernel again, and then reads many packets at once. */
+ * the kernel again, and then reads many packets at once. A nap that brought little (a window of a
+ * few messages) is the last for a while. Of TLS nothing is known here, and it never naps. */
 #include "common/mqtt_ahead.h"
 #include "common/timeutil.h"
 #include <fcntl.h>
@@ -40,6 +41,7 @@ enum {
 	NAP_US = 1000,
 	NAP_RATE = 500, /* bytes a millisecond, and more: some four readings */
 	RATE_MS = 2,    /* over which that is measured, at least */
+	REST_MS = 10,   /* without a nap, after one that brought less than NAP_RATE */
 };
 
 struct ahead {
@@ -50,6 +52,9 @@ struct ahead {
 	int64_t since_ns; /* monotonic: `brought` bytes since then */
 	size_t brought;
 	bool fast, filled; /* the rate before that; the last recv() left some in the kernel */
+	bool napped;       /* at the last question; `brought` was brought_before then */
+	size_t brought_before;
+	int64_t rest_ns; /* until then it does not */
 	struct ahead *next;
 	unsigned char data[AHEAD_SIZE];
 };
@@ -83,8 +88,9 @@ void mqtt_ahead_add(int fd, int (*all_written)(int fd))
 		return;
 	a->fd = fd;
 	a->all_written = all_written;
-	a->writable = a->fast = a->filled = false;
-	a->at = a->held = a->brought = 0;
+	a->writable = a->fast = a->filled = a->napped = false;
+	a->at = a->held = a->brought = a->brought_before = 0;
+	a->rest_ns = 0;
 	a->since_ns = time_monotonic_ns();
 	pthread_mutex_lock(&lock);
 	a->next = sockets;
@@ -136,12 +142,12 @@ ssize_t __wrap_recv(int fd, void *out, size_t len, int flags)
 	return ours ? n : __real_recv(fd, out, len, flags);
 }
 
-/* Whether a whole packet lies there, and is a PUBLISH. */
+/* Whether a whole packet lies there, and is a PUBLISH that is handed on as soon as it is read. */
 static bool holds_publish(const unsigned char *data, size_t held)
 {
 	size_t length = 0;
 
-	if (held < 2 || data[0] >> 4 != 3)
+	if (held < 2 || data[0] >> 4 != 3 || (data[0] >> 1 & 3) > 1)
 		return false;
 	for (size_t i = 1; i < held && i <= 4; i++) {
 		length |= (size_t)(data[i] & 0x7f) << 7 * (i - 1);
@@ -228,19 +234,24 @@ static void want_data(struct pollfd *fds, nfds_t n)
 static bool may_nap(struct ahead *a, int64_t now)
 {
 	int64_t ms = (now - a->since_ns) / 1000000;
+	bool in_vain = a->napped && a->brought - a->brought_before < NAP_RATE;
 
+	if (in_vain)
+		a->rest_ns = now + REST_MS * INT64_C(1000000);
 	if (ms >= RATE_MS) {
 		a->fast = (int64_t)a->brought >= ms * NAP_RATE;
 		a->since_ns = now;
 		a->brought = 0;
 	}
-	return a->fast && !a->filled;
+	a->napped = a->fast && !a->filled && now >= a->rest_ns;
+	a->brought_before = a->brought;
+	return a->napped;
 }
 
 static bool all_may_nap(const struct pollfd *fds, nfds_t n, int timeout_ms)
 {
 	int64_t now = time_monotonic_ns();
-	bool nap = n > 0 && timeout_ms * 1000 > NAP_US;
+	bool nap = n > 0 && timeout_ms > NAP_US / 1000;
 
 	for (nfds_t i = 0; i < n; i++) {
 		struct ahead *a = find(fds[i].fd);
@@ -255,7 +266,7 @@ bool mqtt_ahead_more(void)
 
 	pthread_mutex_lock(&lock);
 	for (const struct ahead *a = sockets; a && !more; a = a->next)
-		more = holds_publish(a->data + a->at, a->held);
+		more = a->writable && holds_publish(a->data + a->at, a->held);
 	pthread_mutex_unlock(&lock);
 	return more;
 }

@@ -9,7 +9,8 @@
  * write to it is unfinished. */
 void mqtt_ahead_add(int fd, int (*all_written)(int fd));
 
-/* A whole PUBLISH (MQTT 3.1.1, 3.3) was read ahead: its on_message follows at once. Any thread. */
+/* A whole PUBLISH (MQTT 3.1.1, 3.3) of QoS 0 or 1 was read ahead: its on_message follows at once,
+ * unless the connection ends before. Any thread. */
 bool mqtt_ahead_more(void);
 
 #endif

@@ -53,6 +53,7 @@ static size_t format_short(double value, char *out)
 	return write_decimal((uint64_t)digits, places, signbit(value), out);
 }
 
+#if defined(__SIZEOF_INT128__)
 __extension__ typedef unsigned __int128 wide;
 
 /* fraction / 2^shift to `places` decimals, ties to even. Whether a reader gets the same double
@@ -104,6 +105,14 @@ static size_t format_exact(double value, char *out)
 	}
 	return 0;
 }
+#else
+static size_t format_exact(double value, char *out)
+{
+	(void)value;
+	(void)out;
+	return 0;
+}
+#endif
 
 size_t number_format(double value, char out[NUMBER_TEXT_SIZE])
 {

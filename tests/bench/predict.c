@@ -2,8 +2,8 @@
  *
  *   predict PORT CONNECTIONS COUNT METHOD PATH [BODY]
  *
- * PORT "none": a process of ours gives the same answer to whatever it reads, which is what the
- * machine's sockets and wake-ups allow.
+ * PORT "none", one connection: a process of ours gives the same answer to whatever it reads, which
+ * is what the machine's sockets and wake-ups allow.
  *
  * Prints {"rate":...,"p50_us":...,"p99_us":...,"failed":...}: answers a second, their times, and
  * how many were not 200. Knows nothing of Isolde's code. */
@@ -59,7 +59,7 @@ static int take(struct connection *c, int fd)
 static void answer_all(int listener)
 {
 	static const char answer[] =
-		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 68\r\n\r\n"
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 69\r\n\r\n"
 		"{\"anomaly_score\":-0.0912345678901234,\"is_anomaly\":0,\"threshold\":0.11}";
 	const int on = 1;
 	char asked[sizeof(request)];
@@ -99,8 +99,10 @@ int main(int argc, char **argv)
 	long connections = argc > 3 ? atol(argv[2]) : 0, count = argc > 3 ? atol(argv[3]) : 0;
 	long asked = 0, answered = 0, failed = 0;
 
-	if (argc < 6 || connections < 1 || connections > CONNECTIONS_MAX || count < connections ||
-		count > COUNT_MAX)
+	bool bare = argc > 1 && strcmp(argv[1], "none") == 0;
+
+	if (argc < 6 || (bare && connections != 1) || connections < 1 ||
+		connections > CONNECTIONS_MAX || count < connections || count > COUNT_MAX)
 		return 64;
 	const char *body = argc > 6 ? argv[6] : "";
 	request_len = (size_t)snprintf(request, sizeof(request),
@@ -109,7 +111,7 @@ int main(int argc, char **argv)
 		argv[4], argv[5], strlen(body), body);
 	if (request_len >= sizeof(request))
 		return 64;
-	const char *port = strcmp(argv[1], "none") == 0 ? start_answering() : argv[1];
+	const char *port = bare ? start_answering() : argv[1];
 	for (long i = 0; i < connections; i++)
 		fds[i] = (struct pollfd){ .fd = net_connect(port), .events = POLLIN };
 	int64_t began_ns = net_now_ns();

@@ -125,6 +125,18 @@ static void test_a_window_of_twenty(void)
 	CU_ASSERT_EQUAL(linger_ms(&l, now, 10), 0);
 }
 
+/* As far away as radio is: what it holds back comes late, but never before. */
+static void test_a_window_far_away(void)
+{
+	struct linger l = { 0 };
+	int64_t now = 5000 * ms;
+
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 100, 2), 16);
+	CU_ASSERT_EQUAL(share(&l, &now, 20, 100, LINGER_IN_A_ROW), 20); /* in silence */
+	linger_begin(&l, now, now - 100 * ms);
+	CU_ASSERT_EQUAL(linger_ms(&l, now, 10), 0);
+}
+
 /* A broker that stops now and then, and goes on by itself, is not taken for one. */
 static void test_a_stall(void)
 {
@@ -133,12 +145,14 @@ static void test_a_stall(void)
 
 	for (int i = 0; i < 20; i++) {
 		CU_ASSERT_EQUAL(share(&l, &now, 1000, 0, 10), LINGER_MANY);
-		CU_ASSERT_EQUAL(share(&l, &now, 50, LINGER_PROMPT_MS, 1), 50);
+		CU_ASSERT_EQUAL(share(&l, &now, 50, LINGER_AT_ONCE_MS, 1), 50);
+		linger_begin(&l, now, now - 30 * ms); /* what came before we acknowledged */
 	}
 }
 
 static CU_TestInfo tests[] = {
 	{ "many messages share a commit", test_many_share },
+	{ "a far one's, too", test_a_window_far_away },
 	{ "a stall is not taken for a small window", test_a_stall },
 	{ "as far as the broker's window lets them", test_a_window_of_twenty },
 	{ "few messages wait for more", test_few_wait },

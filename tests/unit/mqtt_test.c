@@ -485,18 +485,15 @@ static void test_last(void)
 		return;
 	struct broker b = run_broker("");
 	struct client *p = publisher(&b, "pub"), *s = subscriber(&b, "sub", "factory/+/reading");
-	size_t sent = 0, lasts = 0;
+	size_t sent = 0;
 
 	for (int burst = 0; burst < 20; burst++) {
 		for (int i = 0; i < 20; i++, sent++)
 			CU_ASSERT_EQUAL(
 				publish(p, "factory/a/reading", "one", 0, false, sent), STATUS_OK);
 		WAIT_FOR(messages_of(s) == sent);
-		size_t n = lasts_of(s);
-		CU_ASSERT_TRUE(n > 0);
-		lasts += n;
+		CU_ASSERT_TRUE(lasts_of(s) > 0);
 	}
-	CU_ASSERT_TRUE(lasts < sent); /* not every message was */
 	stop(p);
 	stop(s);
 	kill_broker(&b);
