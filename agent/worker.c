@@ -193,8 +193,8 @@ static enum outcome attempt(struct worker *w, const struct models *models, struc
 	return OUTCOME_SHED;
 }
 
-/* What came meanwhile shares the commit, and some messages wait for it (agent/linger.h). Whoever wants
- * something of the worker ends the wait. */
+/* What came meanwhile shares the commit, and some messages wait for it (agent/linger.h). Whoever
+ * wants something of the worker ends the wait. */
 static bool more(void *context, struct batch *batch)
 {
 	struct worker *w = context;
