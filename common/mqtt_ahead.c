@@ -250,9 +250,10 @@ static bool may_nap(struct ahead *a, int64_t now)
 
 static bool all_may_nap(const struct pollfd *fds, nfds_t n, int timeout_ms)
 {
+	if (n == 0 || timeout_ms <= NAP_US / 1000)
+		return false;
 	int64_t now = time_monotonic_ns();
-	bool nap = n > 0 && timeout_ms > NAP_US / 1000;
-
+	bool nap = true;
 	for (nfds_t i = 0; i < n; i++) {
 		struct ahead *a = find(fds[i].fd);
 		nap = a && fds[i].events & POLLIN && may_nap(a, now) && nap;

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As doubles; those from 1 on are exact. 10^i is power_of_ten[UNIT + i]. */
+enum { LEAST = -4, UNIT = -LEAST };
+static const double power_of_ten[] = { 1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7,
+	1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
+
 /* printf's %g writes no exponent from 1e-4 on, and 15 digits reach behind the point below 1e9. */
 static bool is_plain(double value)
 {
@@ -38,15 +43,15 @@ static size_t write_decimal(uint64_t digits, size_t places, bool negative, char 
  * printf below, in a tenth of its time. 0: another kind of number. */
 static size_t format_short(double value, char *out)
 {
-	static const double power[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6 };
-	enum { PLACES = sizeof(power) / sizeof(power[0]) };
+	enum { PLACES_MAX = 6 };
+	const double *power = power_of_ten + UNIT;
 	double size = fabs(value);
 	size_t places = 0;
 
 	if (size != 0 && !is_plain(value))
 		return 0;
 	double digits = nearbyint(size);
-	while (places + 1 < PLACES && digits / power[places] != size)
+	while (places < PLACES_MAX && digits / power[places] != size)
 		digits = nearbyint(size * power[++places]);
 	if (digits / power[places] != size)
 		return 0;
@@ -78,9 +83,7 @@ static bool round_at(uint64_t fraction, unsigned shift, wide power, uint64_t *di
  * neighbour is nearer. */
 static size_t format_exact(double value, char *out)
 {
-	enum { POWERS = 14, LEAST = -4, DIGITS_MIN = 15, DIGITS_MAX = 17 };
-	static const double power[POWERS] = { 1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3, 1e4, 1e5,
-		1e6, 1e7, 1e8, 1e9 };
+	enum { DIGITS_MIN = 15, DIGITS_MAX = 17 };
 	int exponent;
 	size_t whole = 0; /* 10^(LEAST + whole) is the power of the first digit */
 	uint64_t digits;
@@ -90,7 +93,7 @@ static size_t format_exact(double value, char *out)
 	uint64_t fraction = (uint64_t)ldexp(frexp(fabs(value), &exponent), DBL_MANT_DIG);
 	if (fraction == UINT64_C(1) << (DBL_MANT_DIG - 1))
 		return 0;
-	while (fabs(value) >= power[whole + 1])
+	while (fabs(value) >= power_of_ten[whole + 1])
 		whole++;
 	size_t places = (size_t)(DIGITS_MIN - 1 - LEAST) - whole;
 	wide scale = 1;
@@ -173,8 +176,6 @@ static bool decimal_grammar(const char *text, size_t len)
  * Numbers Accurately", PLDI 1990, section 4). A fifth of strtod's time. */
 static bool parse_short(const char *text, size_t len, double *out)
 {
-	static const double power[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-		1e12, 1e13, 1e14, 1e15 };
 	enum { DIGITS_MAX = 15 };
 	bool negative = *text == '-';
 	size_t i = negative || *text == '+', digits = 0, point = 0;
@@ -190,7 +191,7 @@ static bool parse_short(const char *text, size_t len, double *out)
 	}
 	if (digits == 0)
 		return false;
-	double value = (double)whole / power[point ? len - point : 0];
+	double value = (double)whole / power_of_ten[UNIT + (point ? len - point : 0)];
 	*out = negative ? -value : value;
 	return true;
 }
