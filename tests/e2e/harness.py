@@ -47,9 +47,13 @@ def until(what, condition, seconds=20):
         time.sleep(0.02)
 
 
+GIVEN = set()
+
+
 def free_ports(count):
-    """Ports that nobody listens on, below those that the kernel gives to outgoing connections:
-    one of these could be taken by any client before our server comes to listen on it."""
+    """Ports that nobody listens on, none given twice: a server may come to listen on its port only
+    after the next one was asked for. They lie below those that the kernel gives to outgoing
+    connections: one of these could be taken by any client before."""
     ports = []
     while len(ports) < count:
         port = random.randrange(10000, 30000)
@@ -58,7 +62,8 @@ def free_ports(count):
                 one.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        if port not in ports:
+        if port not in GIVEN:
+            GIVEN.add(port)
             ports.append(port)
     return ports
 
