@@ -3,6 +3,7 @@
  * steps without a branch that depends on the data: measured 2.2 times faster than stopping at the
  * leaf, whose mispredicted branches cost more than the steps they save. */
 #include "common/forest.h"
+#include "common/cpu.h"
 #include "common/forest_bits.h"
 #include "common/forest_codes.h"
 #include <math.h>
@@ -226,7 +227,7 @@ static enum status make(
 	return STATUS_OK;
 }
 
-enum status forest_create(
+ONCE enum status forest_create(
 	const struct forest_columns *columns, struct forest **out, struct why *why)
 {
 	enum status st = check_counts(columns, why);
@@ -347,6 +348,7 @@ static uint64_t walk(const struct forest *forest, const double *x)
 		uint32_t at[LANES];
 		memcpy(at, root + t, sizeof(at));
 		for (unsigned d = 0; d < forest->depth; d++) {
+#pragma GCC unroll 8 /* they stay in registers */
 			for (int lane = 0; lane < LANES; lane++)
 				at[lane] = step(node, at[lane], code);
 		}

@@ -13,9 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <sys/platform/x86.h> /* glibc's: gcc's own is 5 KB of program */
-#endif
 
 enum {
 	WORDS_MAX =
@@ -51,16 +48,6 @@ struct forest_bits {
 };
 
 /* ---- scoring ---- */
-
-#if defined(__has_attribute)
-#if __has_attribute(uninitialized)
-#define UNINITIALIZED __attribute__((uninitialized)) /* 8 KB of zeros would cost as much again */
-#endif
-#endif
-#ifndef UNINITIALIZED
-#define UNINITIALIZED
-#endif
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* So that the compiler sees that vectors leave no rest. */
 ALWAYS_INLINE size_t words_of(const struct forest_bits *bits)
@@ -140,51 +127,27 @@ static uint64_t sum_baseline(const struct forest_bits *bits, const double *x)
 }
 
 #if defined(__x86_64__)
-/* gcc 12 takes half as wide vectors unless it is told; clang does not know the word. */
-#if defined(__clang__)
-#define WIDE ""
+TARGET_AVX2 static uint64_t sum_avx2(const struct forest_bits *bits, const double *x)
+{
+	return sum_of(bits, x);
+}
+
+TARGET_AVX512 static uint64_t sum_avx512(const struct forest_bits *bits, const double *x)
+{
+	return sum_of(bits, x);
+}
 #else
-#define WIDE ",prefer-vector-width=512"
+#define sum_avx2 sum_baseline
+#define sum_avx512 sum_baseline
 #endif
 
-__attribute__((target("avx2"))) static uint64_t sum_avx2(
-	const struct forest_bits *bits, const double *x)
+bool forest_bits_use(struct forest_bits *bits, enum cpu_level level)
 {
-	return sum_of(bits, x);
-}
+	static bits_kernel *const kernels[CPU_LEVELS] = { sum_baseline, sum_avx2, sum_avx512 };
 
-__attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl" WIDE))) static uint64_t sum_avx512(
-	const struct forest_bits *bits, const double *x)
-{
-	return sum_of(bits, x);
-}
-#endif
-
-static bits_kernel *kernel_of(enum bits_level level)
-{
-	if (level == BITS_BASELINE)
-		return sum_baseline;
-#if defined(__x86_64__)
-	bool avx2 = CPU_FEATURE_ACTIVE(AVX2);
-	if (level == BITS_AVX2 && avx2)
-		return sum_avx2;
-	/* VPOPCNTDQ is not used: processors that have it don't lower their clock for wide vectors.
-	 */
-	if (level == BITS_AVX512 && avx2 && CPU_FEATURE_ACTIVE(AVX512BW) &&
-		CPU_FEATURE_ACTIVE(AVX512DQ) && CPU_FEATURE_ACTIVE(AVX512VL) &&
-		CPU_FEATURE_ACTIVE(AVX512_VPOPCNTDQ))
-		return sum_avx512;
-#endif
-	return NULL;
-}
-
-bool forest_bits_use(struct forest_bits *bits, enum bits_level level)
-{
-	bits_kernel *kernel = kernel_of(level);
-
-	if (kernel)
-		bits->kernel = kernel;
-	return kernel != NULL;
+	if (cpu_has(level))
+		bits->kernel = kernels[level];
+	return cpu_has(level);
 }
 
 uint64_t forest_bits_sum(const struct forest_bits *bits, const double *x)
@@ -207,7 +170,7 @@ static int ascending_weight(const void *a, const void *b)
 
 /* Gives every leaf its bit, each weight beginning with a new word: bit[nodes]. The cache lines a
  * row needs, or 0 if there is no memory or they are too many. */
-static size_t place_bits(struct forest_bits *bits, const struct forest_columns *c,
+ONCE static size_t place_bits(struct forest_bits *bits, const struct forest_columns *c,
 	const uint32_t *leaf, uint32_t *bit)
 {
 	size_t leaves = 0, kinds = 0;
@@ -297,7 +260,7 @@ static void list_cleared(const struct forest_bits *bits, struct column *column,
 	}
 }
 
-static bool make_cleared(struct forest_bits *bits, struct column *column,
+ONCE static bool make_cleared(struct forest_bits *bits, struct column *column,
 	const struct forest_columns *c, const uint32_t *bit, const uint32_t *low,
 	const uint32_t *high)
 {
@@ -373,7 +336,7 @@ static void fill_weights(struct forest_bits *bits, const struct forest_columns *
 }
 
 /* Hands out the block's parts; rungs and rows are whole cache lines. */
-static bool make_block(struct forest_bits *bits, size_t edges, size_t rows_bytes)
+ONCE static bool make_block(struct forest_bits *bits, size_t edges, size_t rows_bytes)
 {
 	size_t bytes = edges * sizeof(double) + 2 * bits->lines * LINE + rows_bytes;
 	double *edge = bits->block = aligned_alloc(LINE, bytes);
@@ -452,7 +415,7 @@ struct forest_bits *forest_bits_create(
 		forest_bits_destroy(bits);
 		return NULL;
 	}
-	for (int level = BITS_LEVELS - 1; !forest_bits_use(bits, (enum bits_level)level); level--)
+	for (int level = CPU_LEVELS - 1; !forest_bits_use(bits, (enum cpu_level)level); level--)
 		; /* the baseline is everywhere */
 	return bits;
 }

@@ -4,13 +4,11 @@
 #ifndef ISOLDE_COMMON_FOREST_BITS_H
 #define ISOLDE_COMMON_FOREST_BITS_H
 
+#include "common/cpu.h"
 #include "common/forest.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* What the processor has; each is the one before and more. */
-enum bits_level { BITS_BASELINE, BITS_AVX2, BITS_AVX512, BITS_LEVELS };
 
 struct forest_bits;
 
@@ -29,6 +27,6 @@ size_t forest_bits_bytes(const struct forest_bits *bits);
 
 /* For tests and benchmarks: false if this processor has no such level. The best one is chosen by
  * forest_bits_create. */
-bool forest_bits_use(struct forest_bits *bits, enum bits_level level);
+bool forest_bits_use(struct forest_bits *bits, enum cpu_level level);
 
 #endif

@@ -5,11 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 8, FIXED_ONE = 1 << 20 };
-
-/* Beyond this many sd nothing is told apart any more; squares stay within a float. */
-static const double z_max = 1e15;
-
 /* One choice for all data: more for the forest where healthy data have many regimes, enough for
  * the Mahalanobis distance to see a broken correlation. */
 static const double weight[FUSED_MEMBERS] = { 4, 2, 3 };
@@ -25,11 +20,11 @@ struct fused *fused_create(size_t features, size_t trees, size_t nodes, size_t p
 	f->nodes = nodes;
 	f->prototypes = prototypes;
 	f->whitening = calloc(features * (features + 1) / 2, sizeof(*f->whitening));
-	f->prototype = calloc(features * prototypes, sizeof(*f->prototype));
+	f->prototype = calloc(features * prototypes + FUSED_SPARE, sizeof(*f->prototype));
 	f->root = calloc(trees, sizeof(*f->root));
 	f->node = calloc(nodes, sizeof(*f->node));
 	f->rows = calloc(nodes, sizeof(*f->rows));
-	f->leaf = calloc(nodes, sizeof(*f->leaf));
+	f->leaf = calloc(nodes + 1, sizeof(*f->leaf));
 	if (f->whitening && f->prototype && f->root && f->node && f->rows && f->leaf)
 		return f;
 	fused_destroy(f);
@@ -46,6 +41,8 @@ void fused_destroy(struct fused *f)
 	free(f->node);
 	free(f->rows);
 	free(f->leaf);
+	free(f->test);
+	free(f->start);
 	free(f);
 }
 
@@ -83,7 +80,7 @@ static enum status check_node(
 			f->features);
 	if (n->left == i) {
 		f->leaf[i] =
-			(int32_t)((depth[i] - 1 + forest_mean_depth(f->rows[i])) * FIXED_ONE + 0.5);
+			(int32_t)((depth[i] - 1 + forest_mean_depth(f->rows[i])) * FUSED_ONE + 0.5);
 		if (depth[i] - 1u > f->depth)
 			f->depth = depth[i] - 1u;
 		return STATUS_OK;
@@ -141,7 +138,9 @@ enum status fused_check(struct fused *f, struct why *why)
 			f->node[i] =
 				(struct fused_node){ 0, 0, INFINITY, INFINITY, (uint32_t)i, 0, 0 };
 	}
-	f->scale = -1 / ((double)FIXED_ONE * (double)f->trees * forest_mean_depth(f->sample_size));
+	f->scale = -1 / ((double)FUSED_ONE * (double)f->trees * forest_mean_depth(f->sample_size));
+	if (st == STATUS_OK)
+		fused_prepare(f);
 	return st;
 }
 
@@ -161,137 +160,6 @@ enum status fused_check_tails(const struct fused *f, struct why *why)
 				"fused: tail %zu does not rise in finite steps", m);
 	}
 	return STATUS_OK;
-}
-
-static inline uint32_t step(
-	const struct fused_node *node, uint32_t at, const float *z, int64_t *outside)
-{
-	const struct fused_node *n = &node[at];
-	float p = n->weight_a * z[n->a] + n->weight_b * z[n->b];
-
-	*outside += fabsf(p - n->cut) > n->range;
-	return n->left + (p > n->cut);
-}
-
-static double forest_member(const struct fused *f, const float *z)
-{
-	int64_t sum = 0, outside = 0;
-	size_t t = 0;
-
-	for (; t + LANES <= f->trees; t += LANES) {
-		uint32_t at[LANES];
-		memcpy(at, f->root + t, sizeof(at));
-		for (unsigned d = 0; d < f->depth; d++) {
-			for (int lane = 0; lane < LANES; lane++)
-				at[lane] = step(f->node, at[lane], z, &outside);
-		}
-		for (int lane = 0; lane < LANES; lane++)
-			sum += f->leaf[at[lane]];
-	}
-	for (; t < f->trees; t++) {
-		uint32_t at = f->root[t];
-		for (unsigned d = 0; d < f->depth; d++)
-			at = step(f->node, at, z, &outside);
-		sum += f->leaf[at];
-	}
-	return exp2((double)(sum - outside * FIXED_ONE) * f->scale) - 0.5;
-}
-
-enum { PIECE = 256, COLUMNS = 16 };
-
-/* Squared distances to n prototypes, feature by feature: no branch, and the compiler makes vectors
- * of it. Up to whole columns they are infinite. */
-static void distances(
-	const struct fused *f, const float *w, size_t from, size_t n, float square[PIECE])
-{
-	memset(square, 0, PIECE * sizeof(*square));
-	for (size_t j = 0; j < f->features; j++) {
-		const float *p = f->prototype + j * f->prototypes + from;
-		for (size_t i = 0; i < n; i++)
-			square[i] += (w[j] - p[i]) * (w[j] - p[i]);
-	}
-	for (size_t i = n; i % COLUMNS > 0; i++)
-		square[i] = INFINITY;
-}
-
-/* At least FUSED_NEAREST of n are not above it, and hardly more: so many columns have their
- * smallest at or below it. To sort those is 1.4 times faster than to keep the nearest of all as
- * they come, whose branches nothing predicts. */
-static float bound(const float *square, size_t n)
-{
-	float least[COLUMNS], out = INFINITY;
-
-	memcpy(least, square, sizeof(least));
-	for (size_t i = COLUMNS; i < n; i += COLUMNS) {
-		for (size_t j = 0; j < COLUMNS; j++)
-			least[j] = square[i + j] < least[j] ? square[i + j] : least[j];
-	}
-	for (size_t i = 0; i < COLUMNS; i++) {
-		int32_t below = 0;
-		for (size_t j = 0; j < COLUMNS; j++)
-			below += least[j] <= least[i];
-		out = below >= FUSED_NEAREST && least[i] < out ? least[i] : out;
-	}
-	return out;
-}
-
-/* Keeps the smallest, ascending; returns how many there are. */
-static size_t keep(float nearest[FUSED_NEAREST], size_t kept, float square)
-{
-	if (kept == FUSED_NEAREST && square >= nearest[kept - 1])
-		return kept;
-	size_t at = kept < FUSED_NEAREST ? kept++ : kept - 1;
-	for (; at > 0 && nearest[at - 1] > square; at--)
-		nearest[at] = nearest[at - 1];
-	nearest[at] = square;
-	return kept;
-}
-
-static double prototype_member(const struct fused *f, const float *w)
-{
-	float nearest[FUSED_NEAREST], square[PIECE];
-	size_t kept = 0;
-
-	for (size_t from = 0; from < f->prototypes; from += PIECE) {
-		size_t n = f->prototypes - from < PIECE ? f->prototypes - from : PIECE, near = 0;
-		distances(f, w, from, n, square);
-		float most = bound(square, n);
-		for (size_t i = 0; i < n;
-			i++) { /* in place: what is kept stands before what is read */
-			float one = square[i];
-			square[near] = one;
-			near += one <= most;
-		}
-		for (size_t i = 0; i < near; i++)
-			kept = keep(nearest, kept, square[i]);
-	}
-	double sum = 0;
-	for (size_t i = 0; i < kept; i++)
-		sum += sqrt((double)nearest[i]);
-	return sum / (double)kept;
-}
-
-void fused_members(const struct fused *f, const double *x, double member[FUSED_MEMBERS])
-{
-	double z[FEATURES_MAX], length = 0;
-	float narrow[FEATURES_MAX], w[FEATURES_MAX];
-	const double *row = f->whitening;
-
-	for (size_t i = 0; i < f->features; i++) {
-		z[i] = f->sd[i] > 0 ? (x[i] - f->mean[i]) / f->sd[i] : 0;
-		z[i] = fmin(fmax(z[i], -z_max), z_max);
-		narrow[i] = (float)z[i];
-	}
-	for (size_t i = 0; i < f->features; row += ++i) {
-		double sum = 0;
-		for (size_t j = 0; j <= i; j++)
-			sum += row[j] * z[j];
-		w[i] = (float)sum;
-		length += sum * sum;
-	}
-	member[0] = forest_member(f, narrow);
-	member[1] = prototype_member(f, w);
-	member[2] = sqrt(length);
 }
 
 static double rarity(const struct fused_tail *t, double score)

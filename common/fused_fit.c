@@ -251,8 +251,11 @@ static bool draw_cut(struct fit *f, const struct open_node *o, struct cut *best)
 		c.node.weight_a = 1;
 		if (i % 2 == 0 && n > 1) {
 			b = (a + 1 + (size_t)rng_below(&f->rng, n - 1)) % n;
-			c.node.weight_a = (float)(rng_normal(&f->rng) / sd[a]);
-			c.node.weight_b = (float)(rng_normal(&f->rng) / sd[b]);
+			/* Of what cuts in one place weight_a = 1 is the one that is quick to score.
+			 */
+			double of_a = rng_normal(&f->rng) / sd[a];
+			double ratio = rng_normal(&f->rng) / sd[b] / of_a;
+			c.node.weight_b = isfinite((float)ratio) ? (float)ratio : 0;
 		}
 		c.node.a = feature[a];
 		c.node.b = feature[b];

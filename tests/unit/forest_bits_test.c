@@ -112,8 +112,8 @@ static void compare_all(void)
 			continue;
 		CU_ASSERT_TRUE(forest_bits_bytes(bits) <= room);
 		if (forest_bits_bytes(bits) != before) {
-			for (int level = 0; level < BITS_LEVELS; level++)
-				if (forest_bits_use(bits, (enum bits_level)level))
+			for (int level = 0; level < CPU_LEVELS; level++)
+				if (forest_bits_use(bits, (enum cpu_level)level))
 					compare(bits);
 			strides++;
 		}

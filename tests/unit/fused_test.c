@@ -143,7 +143,160 @@ static void test_leading(void)
 	model_destroy(model);
 }
 
+/* ---- every level against the textbook ---- */
+
+enum { SIZES = 6, PROBES = 200 };
+
+static struct rng rng;
+
+/* Often whole, so that sums hit cuts and ranges exactly. */
+static double some_number(void)
+{
+	double x = 2 * rng_normal(&rng);
+	return rng_below(&rng, 4) ? round(x) : x;
+}
+
+/* Below node `at`: nodes are taken from the end. Weights, cuts and ranges now and then as odd as a
+ * file may have them. */
+static void grow(struct fused *f, uint32_t at, unsigned depth, bool trained)
+{
+	f->rows[at] = 1 + (uint32_t)rng_below(&rng, 256);
+	f->node[at] = (struct fused_node){ .left = at };
+	if (depth == 9 || rng_below(&rng, 8) == 0)
+		return;
+	uint32_t left = (uint32_t)f->nodes;
+	f->nodes += 2;
+	f->node[at] = (struct fused_node){ trained ? 1 : (float)some_number(), (float)some_number(),
+		(float)some_number(), fabsf((float)some_number()), left,
+		(uint16_t)rng_below(&rng, (uint32_t)f->features),
+		(uint16_t)rng_below(&rng, (uint32_t)f->features) };
+	grow(f, left, depth + 1, trained);
+	grow(f, left + 1, depth + 1, trained);
+}
+
+static struct fused *some_fused(size_t features, size_t trees, size_t prototypes, bool trained)
+{
+	struct fused *f = fused_create(features, trees, trees << 10, prototypes);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	f->sample_size = 256;
+	f->nodes = 0;
+	for (size_t t = 0; t < trees; t++) {
+		f->root[t] = (uint32_t)f->nodes++;
+		grow(f, f->root[t], 0, trained);
+	}
+	for (size_t i = 0; i < features; i++) {
+		f->mean[i] = some_number();
+		f->sd[i] = fabs(some_number());
+	}
+	for (size_t i = 0; i < features * (features + 1) / 2; i++)
+		f->whitening[i] = rng_normal(&rng);
+	for (size_t i = 0; i < features * prototypes; i++)
+		f->prototype[i] = (float)rng_below(&rng, 4); /* many at one distance */
+	CU_ASSERT_EQUAL_FATAL(fused_check(f, &why), STATUS_OK);
+	return f;
+}
+
+static double textbook_forest(const struct fused *f, const float *z)
+{
+	int64_t sum = 0;
+
+	for (size_t t = 0; t < f->trees; t++) {
+		uint32_t at = f->root[t];
+		while (f->node[at].left != at) {
+			const struct fused_node *n = &f->node[at];
+			float p = n->weight_a * z[n->a] + n->weight_b * z[n->b];
+			sum -= fabsf(p - n->cut) > n->range ? FUSED_ONE : 0;
+			at = n->left + (p > n->cut);
+		}
+		sum += f->leaf[at];
+	}
+	return exp2((double)sum * f->scale) - 0.5;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	float left = *(const float *)a, right = *(const float *)b;
+	return (left > right) - (left < right);
+}
+
+static double textbook_prototypes(const struct fused *f, const float *w)
+{
+	static float square[FUSED_PROTOTYPES_MAX];
+	size_t nearest = f->prototypes < FUSED_NEAREST ? f->prototypes : FUSED_NEAREST;
+	double sum = 0;
+
+	for (size_t i = 0; i < f->prototypes; i++) {
+		square[i] = 0;
+		for (size_t j = 0; j < f->features; j++) {
+			float off = w[j] - f->prototype[j * f->prototypes + i];
+			square[i] += off * off;
+		}
+	}
+	qsort(square, f->prototypes, sizeof(*square), ascending);
+	for (size_t i = 0; i < nearest; i++)
+		sum += sqrt((double)square[i]);
+	return sum / (double)nearest;
+}
+
+static void textbook(const struct fused *f, const double *x, double member[FUSED_MEMBERS])
+{
+	double z[FEATURES_MAX], length = 0;
+	float narrow[FEATURES_MAX], w[FEATURES_MAX];
+
+	for (size_t i = 0; i < f->features; i++) {
+		z[i] = f->sd[i] > 0 ? (x[i] - f->mean[i]) / f->sd[i] : 0;
+		z[i] = fmin(fmax(z[i], -1e15), 1e15);
+		narrow[i] = (float)z[i];
+	}
+	for (size_t i = 0; i < f->features; i++) {
+		double sum = 0;
+		for (size_t j = 0; j <= i; j++)
+			sum += f->whitening[i * (i + 1) / 2 + j] * z[j];
+		w[i] = (float)sum;
+		length += sum * sum;
+	}
+	member[0] = textbook_forest(f, narrow);
+	member[1] = textbook_prototypes(f, w);
+	member[2] = sqrt(length);
+}
+
+static void compare(const struct fused *f)
+{
+	static const double far[] = { 1e3, -1e6, 1e15, -1e300, 1e308 };
+	unsigned wrong = 0;
+
+	for (int probe = 0; probe < PROBES; probe++) {
+		double x[FEATURES_MAX], ours[FUSED_MEMBERS], plain[FUSED_MEMBERS];
+		for (size_t i = 0; i < f->features; i++)
+			x[i] = rng_below(&rng, 30) ? 2 * rng_normal(&rng) : far[rng_below(&rng, 5)];
+		fused_members(f, x, ours);
+		textbook(f, x, plain);
+		wrong += memcmp(ours, plain, sizeof(ours)) != 0;
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+}
+
+static void test_levels(void)
+{
+	static const size_t features[SIZES] = { 1, 3, 8, 9, 16, 64 };
+	static const size_t trees[SIZES] = { 1, 55, 100, 57, 56, 8 };
+	static const size_t prototypes[SIZES] = { 1, 9, 256, 10, 300, 1000 };
+
+	rng_seed(&rng, 11);
+	for (size_t i = 0; i < SIZES; i++) {
+		for (int trained = 0; trained < 2; trained++) {
+			struct fused *f = some_fused(features[i], trees[i], prototypes[i], trained);
+			for (int level = 0; level < CPU_LEVELS; level++)
+				if (fused_use(f, (enum cpu_level)level))
+					compare(f);
+			fused_destroy(f);
+		}
+	}
+}
+
 static CU_TestInfo cases[] = {
+	{ "on every level of the processor the members are the textbook's", test_levels },
 	{ "of one sensor or two that fail together, those are named", test_leading },
 	{ "farther is stranger without end; what is missing is not scored", test_far },
 	{ "same rows and seed, or the file read back: the same scores", test_same },
