@@ -30,18 +30,20 @@ struct node {
 enum { CODE_BITS = 24, CODE_MAX = (1 << CODE_BITS) - 1 };
 
 struct forest {
+	/* What scoring by tables reads, in one cache line. */
+	struct forest_bits *bits; /* NULL: walk */
+	double scale;             /* -1 / (2^20 trees c(psi)) */
+
 	struct forest_columns columns; /* with arrays of our own */
 	uint32_t *root;
 	int32_t *feature; /* NULL once it is slim, like the next ones */
 	double *split;
 	uint32_t *left, *rows;
-	struct codes *codes;      /* [features] */
-	double *edges;            /* of all of them */
-	struct node *node;        /* [nodes] what scoring walks */
-	uint32_t *leaf;           /* [nodes] path length in 2^-20 steps, 0 for an inner node */
-	unsigned depth;           /* of the deepest leaf */
-	double scale;             /* -1 / (2^20 trees c(psi)) */
-	struct forest_bits *bits; /* NULL: walk */
+	struct codes *codes; /* [features] */
+	double *edges;       /* of all of them */
+	struct node *node;   /* [nodes] what scoring walks */
+	uint32_t *leaf;      /* [nodes] path length in 2^-20 steps, 0 for an inner node */
+	unsigned depth;      /* of the deepest leaf */
 };
 
 double forest_mean_depth(size_t n)

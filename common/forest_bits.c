@@ -42,9 +42,9 @@ struct forest_bits {
 	size_t features, lines; /* of a row: cache lines */
 	unsigned shift;         /* log2 of the stride */
 	int16_t *low, *high;    /* [lines * WORDS_LINE] of the weights */
-	void *block;            /* edges, weights and rows: side by side they share pages */
 	size_t bytes;
-	struct column column[]; /* [features] */
+	struct column column[]; /* [features]; then edges, weights and rows: side by side they share
+				   pages, which cold caches make dear */
 };
 
 /* ---- scoring ---- */
@@ -335,16 +335,29 @@ static void fill_weights(struct forest_bits *bits, const struct forest_columns *
 	}
 }
 
-/* Hands out the block's parts; rungs and rows are whole cache lines. */
-ONCE static bool make_block(struct forest_bits *bits, size_t edges, size_t rows_bytes)
+static size_t header_bytes(size_t features)
 {
-	size_t bytes = edges * sizeof(double) + 2 * bits->lines * LINE + rows_bytes;
-	double *edge = bits->block = aligned_alloc(LINE, bytes);
+	size_t bytes = sizeof(struct forest_bits) + features * sizeof(struct column);
 
-	if (!edge)
+	return (bytes + LINE - 1) / LINE * LINE;
+}
+
+/* A place with room for everything, where *plan moves to; rungs and rows are whole cache lines. */
+ONCE static bool make_room(struct forest_bits **plan, size_t edges, size_t rows_bytes)
+{
+	struct forest_bits *bits = *plan;
+	size_t header = header_bytes(bits->features);
+	size_t bytes = header + edges * sizeof(double) + 2 * bits->lines * LINE + rows_bytes;
+	char *room = aligned_alloc(LINE, bytes);
+
+	if (!room)
 		return false;
-	memset(bits->block, 0, bytes);
+	memset(room, 0, bytes);
+	memcpy(room, bits, header);
+	free(bits);
+	bits = *plan = (struct forest_bits *)room;
 	bits->bytes = bytes;
+	double *edge = (double *)(room + header);
 	for (size_t f = 0; f < bits->features; f++) {
 		bits->column[f].codes.edge = edge;
 		edge += bits->column[f].codes.edges;
@@ -365,9 +378,10 @@ struct scratch {
 	double *split;              /* [nodes] */
 };
 
-static bool build(struct forest_bits *bits, const struct forest_columns *c, const uint32_t *leaf,
+static bool build(struct forest_bits **plan, const struct forest_columns *c, const uint32_t *leaf,
 	size_t bytes_max, const struct scratch *s)
 {
+	struct forest_bits *bits = *plan;
 	size_t edges = 0;
 	double *split = s->split;
 
@@ -377,8 +391,9 @@ static bool build(struct forest_bits *bits, const struct forest_columns *c, cons
 		edges += bits->column[f].codes.edges;
 	}
 	size_t rows = place_bits(bits, c, leaf, s->bit) ? choose_stride(bits, bytes_max) : 0;
-	if (rows == 0 || !make_block(bits, edges, rows))
+	if (rows == 0 || !make_room(plan, edges, rows))
 		return false;
+	bits = *plan;
 	fill_weights(bits, c, leaf, s->bit);
 	split = s->split;
 	for (size_t f = 0; f < c->features; f++) {
@@ -398,7 +413,7 @@ struct forest_bits *forest_bits_create(
 {
 	if (c->features > FOREST_FEATURES_MAX)
 		return NULL;
-	struct forest_bits *bits = calloc(1, sizeof(*bits) + c->features * sizeof(*bits->column));
+	struct forest_bits *bits = calloc(1, header_bytes(c->features));
 	uint32_t *index = malloc(3 * c->nodes * sizeof(*index));
 	double *split = malloc(c->nodes * sizeof(*split));
 	bool built = false;
@@ -407,7 +422,7 @@ struct forest_bits *forest_bits_create(
 		const struct scratch scratch = { index, index + c->nodes, index + 2 * c->nodes,
 			split };
 		bits->features = c->features;
-		built = build(bits, c, leaf, bytes_max, &scratch);
+		built = build(&bits, c, leaf, bytes_max, &scratch);
 	}
 	free(index);
 	free(split);
@@ -428,6 +443,5 @@ void forest_bits_destroy(struct forest_bits *bits)
 		free(bits->column[f].first);
 		free(bits->column[f].clear);
 	}
-	free(bits->block);
 	free(bits);
 }
