@@ -1,5 +1,5 @@
-/* The members' scores. Compiled once for each level (common/cpu.h): the prototypes' distances by
- * the compiler's own vectors, the forest's walk in AVX2 by hand, because the compiler's gathers
+/* The members' scores. For AVX2 once more (common/cpu.h): the prototypes' distances by the
+ * compiler's own vectors, the forest's walk in AVX2 by hand, because the compiler's gathers
  * gained nothing: 0.8 us instead of 2.3 for 100 trees of 256 rows. */
 #include "common/forest.h"
 #include "common/fused.h"
@@ -26,7 +26,9 @@ struct fused_test {
 	uint32_t where; /* left + a * 2^20 + b * 2^26 */
 };
 
-/* Beyond this many sd nothing is told apart any more; squares stay within a float. */
+_Static_assert(sizeof(struct fused_test) == 16, "a test is one aligned load");
+
+/* Beyond this many sd nothing is told apart any more; squares of these stay within a float. */
 static const double z_max = 1e15;
 
 /* ---- the forest ---- */
@@ -370,7 +372,7 @@ void fused_prepare(struct fused *f)
 void fused_members(const struct fused *f, const double *x, double member[FUSED_MEMBERS])
 {
 	double z[FEATURES_MAX], length = 0;
-	float narrow[FEATURES_MAX], w[FEATURES_MAX];
+	float narrow[FEATURES_MAX] = { 0 }, w[FEATURES_MAX]; /* few are read as a whole vector */
 	const double *row = f->whitening;
 
 	for (size_t i = 0; i < f->features; i++) {
