@@ -85,7 +85,7 @@ static enum status check_node(
 			f->depth = depth[i] - 1u;
 		return STATUS_OK;
 	}
-	if (n->left < i || n->left + 1 >= end || depth[n->left] || depth[n->left + 1])
+	if (n->left < i || n->left >= end - 1 || depth[n->left] || depth[n->left + 1])
 		return fail(why, STATUS_BAD_INPUT,
 			"fused: tree %zu node %zu: child %u of %zu nodes, or another's", tree, i,
 			n->left, end);

@@ -185,7 +185,7 @@ ONCE static bool lay_out(struct fused *f)
 		return false;
 	for (size_t i = 0; i < f->nodes; i++) {
 		const struct fused_node *n = &f->node[i];
-		/* A leaf has cut and range of infinity: what weighs nothing there is 0 here. */
+		/* At a leaf cut and range are infinite, whatever is weighed there. */
 		f->test[i] = (struct fused_test){ n->weight_b, n->cut, n->range,
 			n->left | (uint32_t)n->a << LEFT_BITS |
 				(uint32_t)n->b << (LEFT_BITS + A_BITS) };

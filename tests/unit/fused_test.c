@@ -89,6 +89,8 @@ static void test_lies(void)
 	CU_ASSERT_NOT_EQUAL_FATAL(first.left, 0);
 	f->node[0].left = (uint32_t)f->nodes;
 	CU_ASSERT_EQUAL(fused_check(f, &why), STATUS_BAD_INPUT);
+	f->node[0].left = UINT32_MAX;
+	CU_ASSERT_EQUAL(fused_check(f, &why), STATUS_BAD_INPUT);
 	f->node[0] = first;
 	f->node[0].b = FEATURES;
 	CU_ASSERT_EQUAL(fused_check(f, &why), STATUS_BAD_INPUT);
