@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* One choice for all data: more for the forest where healthy data have many regimes, enough for
  * the Mahalanobis distance to see a broken correlation. */

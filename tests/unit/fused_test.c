@@ -158,8 +158,7 @@ static double some_number(void)
 	return rng_below(&rng, 4) ? round(x) : x;
 }
 
-/* Below node `at`: nodes are taken from the end. Weights, cuts and ranges now and then as odd as a
- * file may have them. */
+/* Below node `at`: nodes are taken from the end. */
 static void grow(struct fused *f, uint32_t at, unsigned depth, bool trained)
 {
 	f->rows[at] = 1 + (uint32_t)rng_below(&rng, 256);
